@@ -1,0 +1,48 @@
+//! The kernel programs, one file per concern.
+//!
+//! They hold no policy: a program loads what decides from the packet, asks
+//! `ila_proto` for the verdict, carries it out and counts the fate. Raw packet
+//! memory is touched in [`packet`] only.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `egress` | a container's host-side interface, what the container sends |
+//! | `ingress` | an uplink, what the underlay delivers |
+//! | `ndp` | the answer to a neighbour solicitation |
+//! | `packet` | bounds-checked reads and writes of packet memory |
+//! | `state` | configuration, mappings, counters |
+#![no_std]
+#![no_main]
+
+mod egress;
+mod ingress;
+mod ndp;
+mod packet;
+mod state;
+
+use aya_ebpf::{macros::classifier, programs::TcContext};
+
+/// At tc ingress of a container's host-side interface.
+#[classifier]
+pub fn ila_egress(ctx: TcContext) -> i32 {
+    egress::run(&ctx)
+}
+
+/// At tc ingress of an uplink.
+#[classifier]
+pub fn ila_ingress(ctx: TcContext) -> i32 {
+    ingress::run(&ctx)
+}
+
+/// The helpers of [`packet`] are offered to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";
+
+/// Never reached: nothing here indexes, unwraps or overflows, and the verifier
+/// would refuse an object that could get here.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

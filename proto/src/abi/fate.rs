@@ -1,0 +1,131 @@
+//! The fates of a packet. Each has a number that is never reused, a name that
+//! never changes, and a counter; each packet that meets a program of ours
+//! meets exactly one.
+
+/// Slots in the counter map; fates are numbered below.
+pub const FATE_SLOTS: u32 = 64;
+
+/// What becomes of the packet, whatever the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Handed on to the host's routing, as it is or with another destination.
+    Passed,
+    /// Answered in its place.
+    Answered,
+    /// Not seen again.
+    Dropped,
+}
+
+macro_rules! fates {
+    ($($variant:ident = $number:literal, $name:literal, $outcome:ident, $about:literal;)*) => {
+        /// What became of a packet and why.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u32)]
+        pub enum Fate {
+            $(#[doc = $about] $variant = $number,)*
+        }
+
+        impl Fate {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The number under which it is counted.
+            #[must_use]
+            pub const fn number(self) -> u32 {
+                self as u32
+            }
+
+            /// The name under which it is shown.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What becomes of such a packet.
+            #[must_use]
+            pub const fn outcome(self) -> Outcome {
+                match self { $(Self::$variant => Outcome::$outcome,)* }
+            }
+
+            /// One sentence for people.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$variant => $about,)* }
+            }
+        }
+    };
+}
+
+fates! {
+    EgressTranslated = 0, "egress-translated", Passed, "from a container, SIR destination rewritten to its ILA address";
+    EgressLocal = 1, "egress-local", Passed, "from a container, to a container on the same host";
+    EgressNotSir = 2, "egress-not-sir", Passed, "from a container, to a destination outside the SIR prefix";
+    EgressNotIpv6 = 3, "egress-not-ipv6", Passed, "from a container, not IPv6";
+    EgressTruncated = 4, "egress-truncated", Dropped, "from a container, shorter than an IPv6 header";
+    EgressUnknownIdentifier = 5, "egress-unknown-identifier", Dropped, "from a container, to an identifier that no mapping names";
+    EgressStoreFailed = 6, "egress-store-failed", Dropped, "from a container, the kernel refused to rewrite it";
+
+    NdpAnswered = 16, "ndp-answered", Answered, "neighbour solicitation answered in place";
+    NdpUnknownTarget = 17, "ndp-unknown-target", Passed, "neighbour solicitation for an address that is neither the gateway nor mapped";
+    NdpDuplicateProbe = 18, "ndp-duplicate-probe", Passed, "duplicate address detection of a container, never answered";
+    NdpOwnAddress = 19, "ndp-own-address", Passed, "neighbour solicitation of a container for its own address";
+    NdpInvalid = 20, "ndp-invalid", Dropped, "neighbour solicitation that RFC 4861 section 7.1.1 tells to ignore";
+    NdpReplyFailed = 21, "ndp-reply-failed", Dropped, "the kernel refused to turn a solicitation into its answer";
+
+    IngressRestored = 32, "ingress-restored", Passed, "from an uplink, ILA destination restored to the SIR address";
+    IngressNotLocator = 33, "ingress-not-locator", Passed, "from an uplink, to a destination outside this host's locator";
+    IngressHost = 34, "ingress-host", Passed, "from an uplink, to a plain address of the host under its locator";
+    IngressNotIpv6 = 35, "ingress-not-ipv6", Passed, "from an uplink, not IPv6";
+    IngressTruncated = 36, "ingress-truncated", Dropped, "from an uplink, shorter than an IPv6 header";
+    IngressUnknownIdentifier = 37, "ingress-unknown-identifier", Dropped, "from an uplink, to an identifier that no container here has";
+    IngressStoreFailed = 38, "ingress-store-failed", Dropped, "from an uplink, the kernel refused to rewrite it";
+}
+
+impl core::fmt::Display for Fate {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_distinct_and_have_a_slot() {
+        for pair in Fate::ALL.windows(2) {
+            assert!(pair[0].number() < pair[1].number(), "{pair:?}");
+        }
+        assert!(Fate::ALL.iter().all(|fate| fate.number() < FATE_SLOTS));
+    }
+
+    /// The numbers are read by dashboards and by programs of other versions:
+    /// a fate can be added, never renumbered or renamed.
+    #[test]
+    fn numbers_and_names_stay() {
+        let known = [
+            (0, "egress-translated"),
+            (1, "egress-local"),
+            (2, "egress-not-sir"),
+            (3, "egress-not-ipv6"),
+            (4, "egress-truncated"),
+            (5, "egress-unknown-identifier"),
+            (6, "egress-store-failed"),
+            (16, "ndp-answered"),
+            (17, "ndp-unknown-target"),
+            (18, "ndp-duplicate-probe"),
+            (19, "ndp-own-address"),
+            (20, "ndp-invalid"),
+            (21, "ndp-reply-failed"),
+            (32, "ingress-restored"),
+            (33, "ingress-not-locator"),
+            (34, "ingress-host"),
+            (35, "ingress-not-ipv6"),
+            (36, "ingress-truncated"),
+            (37, "ingress-unknown-identifier"),
+            (38, "ingress-store-failed"),
+        ];
+        let now: Vec<_> = Fate::ALL.iter().map(|fate| (fate.number(), fate.name())).collect();
+        assert_eq!(now, known);
+    }
+}

@@ -1,0 +1,243 @@
+//! The local API: HTTP with JSON bodies over the agent's unix socket.
+//!
+//! | method and path | request | reply |
+//! |---|---|---|
+//! | `GET /v1/status` | | [`Status`] |
+//! | `GET /v1/containers` | | [`ContainerList`] |
+//! | `POST /v1/containers` | [`AddContainer`] | [`Container`] |
+//! | `GET /v1/containers/NAME` | | [`Container`] |
+//! | `DELETE /v1/containers/NAME` | | [`Container`], as it was |
+//! | `GET /v1/mappings` | | [`MappingList`] |
+//! | `GET /v1/mappings/IDENTIFIER` | | [`Mapping`] |
+//! | `GET /v1/counters` | | [`CounterList`] |
+//!
+//! A reply that is not 2xx carries an [`ErrorReply`]. Every reply says its
+//! version as `"v": 1`; fields may be added within a version, never changed.
+
+use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    addr::{Identifier, Locator, SirPrefix},
+    translate::ChecksumMode,
+};
+
+mod name;
+pub use name::{ContainerName, InterfaceName, NameError};
+
+/// The version that every reply carries.
+pub const VERSION: u32 = 1;
+
+/// Bytes of a request body that the agent reads at most.
+pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
+
+/// The file name of the socket in the agent's runtime directory.
+pub const SOCKET_NAME: &str = "agent.sock";
+
+/// Where an agent runs that was told nothing else.
+pub const DEFAULT_RUNTIME_DIR: &str = "/run/ila";
+
+/// The agent's configuration where nothing else is said.
+pub const DEFAULT_CONFIG: &str = "/etc/ila/agent.toml";
+
+/// A reply with its version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Versioned<T> {
+    /// [`VERSION`].
+    pub v: u32,
+    /// The reply itself, its fields beside the version.
+    #[serde(flatten)]
+    pub reply: T,
+}
+
+impl<T> Versioned<T> {
+    /// `reply` in the version of this crate.
+    pub const fn new(reply: T) -> Self {
+        Self { v: VERSION, reply }
+    }
+}
+
+/// What a container is to be given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddContainer {
+    /// The name under which it is known on this host.
+    pub name: ContainerName,
+    /// Its network namespace, as an absolute path: `/run/netns/…`,
+    /// `/proc/PID/ns/net`.
+    pub netns: PathBuf,
+    /// What its interface is called inside.
+    #[serde(default)]
+    pub interface: InterfaceName,
+    /// The identifier it must have; without one the agent picks at random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<Identifier>,
+    /// Whatever the caller wants to remember.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A container that is registered on this host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Container {
+    /// The name under which it is known on this host.
+    pub name: ContainerName,
+    /// Its identifier.
+    pub identifier: Identifier,
+    /// Its SIR address, which it keeps for life.
+    pub address: Ipv6Addr,
+    /// Its network namespace.
+    pub netns: PathBuf,
+    /// Its interface inside the namespace.
+    pub interface: InterfaceName,
+    /// The host's end of it.
+    pub host_interface: InterfaceName,
+    /// The largest packet on both, in bytes.
+    pub mtu: u32,
+    /// Whatever the caller wanted to remember.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// All containers of this host, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContainerList {
+    /// In the order of their names.
+    pub containers: Vec<Container>,
+}
+
+/// Where a mapping comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MappingSource {
+    /// A container of this host.
+    Local,
+    /// The configuration.
+    Static,
+}
+
+/// Where an identifier lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Mapping {
+    /// Who is meant.
+    pub identifier: Identifier,
+    /// Its SIR address: what containers use.
+    pub address: Ipv6Addr,
+    /// The host that holds it.
+    pub locator: Locator,
+    /// Its ILA address: what the underlay carries.
+    pub ila_address: Ipv6Addr,
+    /// Who says so.
+    pub source: MappingSource,
+}
+
+/// All mappings that the kernel programs use, by identifier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MappingList {
+    /// In the order of their identifiers.
+    pub mappings: Vec<Mapping>,
+}
+
+/// How many packets met one fate on this host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counter {
+    /// The number of the fate, which never changes.
+    pub number: u32,
+    /// Its name, which never changes.
+    pub name: String,
+    /// `passed`, `answered` or `dropped`.
+    pub outcome: String,
+    /// Packets since the agent started; an aggregated one counts once.
+    pub packets: u64,
+    /// Bytes of these packets, link-layer headers included.
+    pub bytes: u64,
+    /// One sentence for people.
+    pub about: String,
+}
+
+/// The counters of all fates, by number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CounterList {
+    /// In the order of their numbers.
+    pub counters: Vec<Counter>,
+}
+
+/// By which hook the kernel programs are attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hook {
+    /// TCX, Linux 6.6 and later.
+    Tcx,
+    /// The `clsact` queueing discipline, any Linux that we run on.
+    Clsact,
+}
+
+/// What the agent is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// The name of this node.
+    pub node: String,
+    /// The SIR prefix of the domain.
+    pub sir_prefix: SirPrefix,
+    /// This host's locator.
+    pub locator: Locator,
+    /// How checksums are kept right.
+    pub checksum_mode: ChecksumMode,
+    /// The underlay interfaces.
+    pub uplinks: Vec<InterfaceName>,
+    /// How the programs are attached to all interfaces.
+    pub hook: Hook,
+    /// The largest packet that containers may send, in bytes.
+    pub mtu: u32,
+    /// Containers registered on this host.
+    pub containers: usize,
+    /// Mappings in the kernel table.
+    pub mappings: usize,
+    /// Seconds since the agent started.
+    pub uptime_seconds: u64,
+}
+
+/// Why the agent refused, for programs to match on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// The request is not what this API takes: the caller's fault.
+    BadRequest,
+    /// The request is larger than [`MAX_REQUEST_BYTES`].
+    TooLarge,
+    /// No such path.
+    UnknownPath,
+    /// No container or mapping of that name.
+    NotFound,
+    /// A container of that name is registered already.
+    NameTaken,
+    /// Another container has the identifier, here or on another host.
+    IdentifierTaken,
+    /// The namespace has an interface of that name already.
+    InterfaceTaken,
+    /// The path names no network namespace.
+    NoNamespace,
+    /// The kernel refused; what had been done is undone.
+    Kernel,
+    /// The agent is about to end.
+    ShuttingDown,
+}
+
+/// Why the agent refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorReply {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: what is wrong and whose fault it is.
+    pub message: String,
+    /// What to type or do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+#[cfg(test)]
+mod tests;

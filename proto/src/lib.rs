@@ -1,0 +1,31 @@
+//! The protocol of the overlay, pure: values in, values out.
+//!
+//! A container keeps one *SIR address* for life, SIR prefix (64 bits) |
+//! identifier (64 bits). On the wire between hosts its place is taken by an
+//! *ILA address*, locator (64 bits) | identifier, where the locator names the
+//! host that holds the identifier. The rules are those of
+//! draft-herbert-intarea-ila-01, in short "the draft" below.
+//!
+//! | module | what it holds | known to |
+//! |---|---|---|
+//! | [`addr`] | prefixes, locators, identifiers and the addresses made of them | all |
+//! | [`checksum`] | one's complement sums: deltas that are added, checksums that are sent | all |
+//! | [`translate`] | what happens to a packet, decided from its header alone | kernel programs, tests |
+//! | [`ndp`] | which neighbour solicitations are answered, and the answer | kernel programs, tests |
+//! | [`abi`] | what kernel programs and agent share in memory | kernel programs, agent |
+//! | [`api`] | what agent and its clients say to each other (feature `std`) | agent, ila-ctl |
+//!
+//! Without features the crate is `no_std` and free of dependencies; the kernel
+//! programs run the very functions that the native tests run.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod abi;
+pub mod addr;
+pub mod checksum;
+pub mod ndp;
+pub mod translate;
+
+#[cfg(feature = "std")]
+pub mod api;

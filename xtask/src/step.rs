@@ -1,0 +1,106 @@
+//! Running other programs: found on the PATH, with a progress line for what
+//! takes long, and with the end of their output when they fail.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How many lines of a failed command's output are shown.
+const TAIL_LINES: usize = 25;
+
+/// The workspace root, where every command runs.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+/// Where `program` is. Debian keeps administrators' tools out of a user's
+/// PATH, so its `sbin` folders are looked at as well.
+pub fn which(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Runs a command that takes long under one line that says what it is for;
+/// its output goes to `target/xtask/NAME.log`, whose end is shown on failure.
+pub fn long(name: &str, what: &str, command: &mut Command) -> Result<()> {
+    let log = root().join("target/xtask").join(name).with_extension("log");
+    fs::create_dir_all(log.parent().expect("the log lies in a folder"))?;
+    let file = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let progress = ProgressBar::new_spinner().with_style(
+        ProgressStyle::with_template("{spinner} {msg} ({elapsed})").expect("the template is valid"),
+    );
+    progress.set_message(what.to_owned());
+    progress.enable_steady_tick(Duration::from_millis(100));
+    if progress.is_hidden() {
+        println!("… {what}");
+    }
+    let started = Instant::now();
+    let status = command
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .status()
+        .with_context(|| format!("cannot run {command:?}"));
+    progress.finish_and_clear();
+    if !status?.success() {
+        let output = fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<_> = output.lines().collect();
+        eprintln!("{}", lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"));
+        bail!("{what}: failed; the whole output is in {}", log.display());
+    }
+    println!("✓ {what} ({:.0} s)", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Runs a command whose output the user should see, and fails if it does.
+pub fn shown(command: &mut Command) -> Result<()> {
+    let status =
+        command.current_dir(root()).status().with_context(|| format!("cannot run {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+/// What a command printed, or `None` if it cannot run or fails.
+pub fn output(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).current_dir(root()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// `cargo`, as the one that runs this program.
+pub fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// A command to be run as root: as it is for root, else by sudo with the
+/// caller's PATH, for the toolchain lives in the caller's home.
+pub fn privileged(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    if is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg("env");
+    for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
+        if let Ok(value) = env::var(name) {
+            command.arg(format!("{name}={value}"));
+        }
+    }
+    command.arg(program);
+    command
+}
