@@ -25,7 +25,7 @@ use crate::{
 };
 
 mod name;
-pub use name::{ContainerName, InterfaceName, NameError};
+pub use name::{ContainerName, InterfaceName, NameError, NodeName};
 
 /// The version that every reply carries.
 pub const VERSION: u32 = 1;
@@ -180,7 +180,7 @@ pub struct Status {
     /// The agent's version.
     pub version: String,
     /// The name of this node.
-    pub node: String,
+    pub node: NodeName,
     /// The SIR prefix of the domain.
     pub sir_prefix: SirPrefix,
     /// This host's locator.
@@ -219,6 +219,8 @@ pub enum ErrorCode {
     IdentifierTaken,
     /// The namespace has an interface of that name already.
     InterfaceTaken,
+    /// The container is being added or removed by another request.
+    Busy,
     /// The path names no network namespace.
     NoNamespace,
     /// The kernel refused; what had been done is undone.

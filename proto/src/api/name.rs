@@ -14,9 +14,15 @@ pub enum NameError {
          the first a letter or digit"
     )]
     Container(String),
+    /// A node's name.
+    #[error(
+        "`{0}` cannot be a node's name: 1 to 128 letters, digits, `_`, `.` or `-`, \
+         the first a letter or digit"
+    )]
+    Node(String),
     /// An interface's name.
     #[error(
-        "`{0}` cannot be an interface's name: 1 to 15 bytes, not `.` or `..`, \
+        "`{0}` cannot be an interface's name: 1 to 15 bytes, not `.`, `..`, `all` or `default`, \
          without `/`, `:` and white space"
     )]
     Interface(String),
@@ -29,19 +35,17 @@ pub enum NameError {
 #[serde(transparent)]
 pub struct ContainerName(String);
 
+/// A node's name; the same rules as a container's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct NodeName(String);
+
 /// An interface's name by the kernel's rules: 1 to 15 bytes, not `.` or `..`,
-/// without `/`, `:` and white space.
+/// without `/`, `:` and white space; nor `all` or `default`, which mean
+/// something else where interfaces have their settings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct InterfaceName(String);
-
-impl ContainerName {
-    const MAX_LENGTH: usize = 128;
-}
-
-impl InterfaceName {
-    const MAX_LENGTH: usize = 15;
-}
 
 /// `eth0`, which is what containers expect.
 impl Default for InterfaceName {
@@ -50,31 +54,29 @@ impl Default for InterfaceName {
     }
 }
 
-impl FromStr for ContainerName {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let valid = text.len() <= Self::MAX_LENGTH
-            && text.starts_with(|first: char| first.is_ascii_alphanumeric())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-        if valid { Ok(Self(text.to_owned())) } else { Err(NameError::Container(text.to_owned())) }
-    }
+fn is_plain(text: &str) -> bool {
+    text.len() <= 128
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
-impl FromStr for InterfaceName {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let valid = (1..=Self::MAX_LENGTH).contains(&text.len())
-            && text != "."
-            && text != ".."
-            && !text.contains(|c: char| c == '/' || c == ':' || c == '\0' || c.is_whitespace());
-        if valid { Ok(Self(text.to_owned())) } else { Err(NameError::Interface(text.to_owned())) }
-    }
+fn is_interface(text: &str) -> bool {
+    (1..=15).contains(&text.len())
+        && ![".", "..", "all", "default"].contains(&text)
+        && !text.contains(|c: char| "/:\0".contains(c) || c.is_whitespace())
 }
 
 macro_rules! name {
-    ($type:ident, $pattern:literal) => {
+    ($type:ident, $is_valid:ident, $error:ident, $pattern:literal) => {
+        impl FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let name = text.to_owned();
+                if $is_valid(text) { Ok(Self(name)) } else { Err(NameError::$error(name)) }
+            }
+        }
+
         impl $type {
             /// The name as it is.
             #[must_use]
@@ -107,5 +109,6 @@ macro_rules! name {
     };
 }
 
-name!(ContainerName, "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$");
-name!(InterfaceName, "^[^/:\\s]{1,15}$");
+name!(ContainerName, is_plain, Container, "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$");
+name!(NodeName, is_plain, Node, "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$");
+name!(InterfaceName, is_interface, Interface, "^[^/:\\s]{1,15}$");

@@ -1,0 +1,168 @@
+//! The local API: HTTP on the unix socket, JSON in and out. The paths and
+//! types are those of `ila_proto::api`.
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, Request, State, rejection::BytesRejection},
+    http::StatusCode,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use ila_proto::{
+    addr::Identifier,
+    api::{
+        AddContainer, Container, ContainerList, ContainerName, CounterList, ErrorCode, ErrorReply,
+        MAX_REQUEST_BYTES, Mapping, MappingList, Status, Versioned,
+    },
+};
+use serde::Serialize;
+
+use crate::{error::Refusal, lifecycle::Lifecycle, owner::Owner};
+
+/// How long a client may take over its request, and the agent over its reply.
+const REQUEST_TIME: Duration = Duration::from_secs(30);
+
+/// The API on top of `lifecycle`.
+pub fn router(lifecycle: Lifecycle) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/containers", get(containers).post(add_container))
+        .route("/v1/containers/{name}", get(container).delete(remove_container))
+        .route("/v1/mappings", get(mappings))
+        .route("/v1/mappings/{identifier}", get(mapping))
+        .route("/v1/counters", get(counters))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_path)
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
+        .layer(middleware::from_fn(limit_time))
+        .with_state(lifecycle)
+}
+
+type Reply<T> = Result<Json<Versioned<T>>, Refusal>;
+
+async fn status(State(lifecycle): State<Lifecycle>) -> Reply<Status> {
+    read(&lifecycle, |owner| Ok(owner.status())).await
+}
+
+async fn containers(State(lifecycle): State<Lifecycle>) -> Reply<ContainerList> {
+    read(&lifecycle, |owner| Ok(ContainerList { containers: owner.containers() })).await
+}
+
+async fn container(
+    State(lifecycle): State<Lifecycle>,
+    Path(name): Path<String>,
+) -> Reply<Container> {
+    let name = parse_name(&name)?;
+    read(&lifecycle, move |owner| owner.container(&name)).await
+}
+
+async fn add_container(
+    State(lifecycle): State<Lifecycle>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Versioned<Container>>), Refusal> {
+    let request: AddContainer = serde_json::from_slice(&body.map_err(unreadable)?)
+        .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("bad request: {error}")))?;
+    let added = to_the_end(async move { lifecycle.add(request).await }).await?;
+    Ok((StatusCode::CREATED, Json(Versioned::new(added))))
+}
+
+async fn remove_container(
+    State(lifecycle): State<Lifecycle>,
+    Path(name): Path<String>,
+) -> Reply<Container> {
+    let name = parse_name(&name)?;
+    let removed = to_the_end(async move { lifecycle.remove(name).await }).await?;
+    Ok(Json(Versioned::new(removed)))
+}
+
+async fn mappings(State(lifecycle): State<Lifecycle>) -> Reply<MappingList> {
+    read(&lifecycle, |owner| Ok(MappingList { mappings: owner.mappings() })).await
+}
+
+async fn mapping(
+    State(lifecycle): State<Lifecycle>,
+    Path(identifier): Path<String>,
+) -> Reply<Mapping> {
+    let identifier: Identifier = identifier
+        .parse()
+        .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("{error}")))?;
+    read(&lifecycle, move |owner| {
+        let found = owner.mappings().into_iter().find(|m| m.identifier == identifier);
+        found.ok_or_else(|| {
+            let message = format!("no mapping names the identifier {identifier}");
+            Refusal::new(ErrorCode::NotFound, message)
+                .hint("see which there are with: ila-ctl mapping ls")
+        })
+    })
+    .await
+}
+
+async fn counters(State(lifecycle): State<Lifecycle>) -> Reply<CounterList> {
+    read(&lifecycle, |owner| Ok(CounterList { counters: owner.counters()? })).await
+}
+
+async fn unknown_path(request: Request) -> Refusal {
+    let message = format!("there is no {} {}", request.method(), request.uri().path());
+    Refusal::new(ErrorCode::UnknownPath, message)
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    tokio::time::timeout(REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| {
+        Refusal::new(ErrorCode::BadRequest, "the request did not arrive in time").into_response()
+    })
+}
+
+async fn read<T: Send + 'static>(
+    lifecycle: &Lifecycle,
+    work: impl FnOnce(&mut Owner) -> Result<T, Refusal> + Send + 'static,
+) -> Reply<T> {
+    Ok(Json(Versioned::new(lifecycle.owner.call(work).await??)))
+}
+
+/// Work that must not stop half-way when its client hangs up: a task of its
+/// own, which goes on when nobody waits for it.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|error| Err(Refusal::new(ErrorCode::Kernel, format!("BUG: {error}"))))
+}
+
+fn parse_name(name: &str) -> Result<ContainerName, Refusal> {
+    name.parse().map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("{error}")))
+}
+
+fn unreadable(rejection: BytesRejection) -> Refusal {
+    let code = match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
+        _ => ErrorCode::BadRequest,
+    };
+    let message = format!("bad request: {}; {MAX_REQUEST_BYTES} bytes at most", rejection.body_text());
+    Refusal::new(code, message)
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = match self.code {
+            ErrorCode::BadRequest | ErrorCode::NoNamespace => StatusCode::BAD_REQUEST,
+            ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::UnknownPath | ErrorCode::NotFound => StatusCode::NOT_FOUND,
+            ErrorCode::NameTaken
+            | ErrorCode::IdentifierTaken
+            | ErrorCode::InterfaceTaken
+            | ErrorCode::Busy => StatusCode::CONFLICT,
+            ErrorCode::Kernel => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        reply(status, ErrorReply::from(self))
+    }
+}
+
+fn reply<T: Serialize>(status: StatusCode, body: T) -> Response {
+    (status, Json(Versioned::new(body))).into_response()
+}

@@ -1,0 +1,91 @@
+use super::*;
+
+const GOOD: &str = r#"
+node = "h1"
+sir_prefix = "fd00:db8:0:1::/64"
+locator = "2001:db8:a:1::/64"
+uplinks = ["up0", "up1"]
+
+[[mapping]]
+identifier = "2000:0:0:b1"
+locator = "2001:db8:b:2::/64"
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("agent.toml"), text)
+}
+
+#[test]
+fn what_is_left_out_has_the_documented_default() {
+    let config = parse(GOOD).expect("the configuration is valid");
+    assert_eq!(config.node.as_str(), "h1");
+    assert_eq!(config.checksum_mode, ChecksumMode::NeutralMap);
+    assert_eq!(config.hook, None);
+    assert_eq!(config.runtime_dir, Path::new("/run/ila"));
+    assert_eq!(config.uplinks.len(), 2);
+    assert_eq!(config.mappings.len(), 1);
+}
+
+#[test]
+fn a_mapping_to_the_own_locator_is_fine() {
+    let text = GOOD.replace("2001:db8:b:2::/64", "2001:db8:a:1::/64");
+    assert_eq!(parse(&text).expect("it keeps the identifier for this host").mappings.len(), 1);
+}
+
+/// Each bad line, in place of the good one, and what the error says of it.
+#[test]
+fn errors_name_the_line_the_key_and_the_reason() {
+    let node = r#"node = "h1""#;
+    let sir = r#"sir_prefix = "fd00:db8:0:1::/64""#;
+    let locator = r#"locator = "2001:db8:a:1::/64""#;
+    let uplinks = r#"uplinks = ["up0", "up1"]"#;
+    let identifier = r#"identifier = "2000:0:0:b1""#;
+    let cases: &[(&str, &str, &str, &[&str])] = &[
+        (node, "", "1", &["missing field `node`"]),
+        (node, "node = 7", "2", &["node = 7", "string"]),
+        (node, r#"node = "a/b""#, "2", &["node =", "`a/b` cannot be a node's name"]),
+        (node, "colour = 1", "2", &["unknown field `colour`"]),
+        (node, "node = \"h1", "2", &["line 2"]),
+        (sir, r#"sir_prefix = "fd00::/48""#, "3", &["sir_prefix", "fd00::/48", "is a /48"]),
+        (sir, r#"sir_prefix = "fd00:db8::1/64""#, "3", &["sir_prefix", "bits set behind"]),
+        (sir, r#"sir_prefix = "10.0.0.0/8""#, "3", &["sir_prefix", "not an IPv6 prefix"]),
+        (sir, r#"sir_prefix = "fe80::/64""#, "3", &["sir_prefix", "could route"]),
+        (sir, r#"sir_prefix = "2001:db8:a:1::/64""#, "4", &["`locator`", "is the SIR prefix"]),
+        (locator, r#"locator = "2001:db8:a::/63""#, "4", &["locator", "is a /63"]),
+        (uplinks, "uplinks = []", "5", &["`uplinks`", "at least one"]),
+        (uplinks, r#"uplinks = ["up0", "up0"]"#, "5", &["`uplinks`", "up0 is named twice"]),
+        (uplinks, r#"uplinks = ["a/b"]"#, "5", &["uplinks", "`a/b` cannot be an interface"]),
+        (uplinks, r#"uplinks = ["sixteen-bytes-ab"]"#, "5", &["sixteen-bytes-ab", "15 bytes"]),
+        (identifier, r#"identifier = "2000:0:0:0""#, "8", &["identifier", "last group is 0"]),
+        (identifier, r#"identifier = "2000:0:0:ffff""#, "8", &["identifier", "0 or ffff"]),
+        (identifier, r#"identifier = "0:0:0:1""#, "8", &["identifier", "type 1"]),
+        (identifier, r#"identifier = "3000:0:0:1""#, "8", &["identifier", "C-bit"]),
+        (identifier, r#"identifier = "2000::1""#, "8", &["identifier", "not an identifier"]),
+        (r#""2001:db8:b:2::/64""#, r#""fd00:db8:0:1::/64""#, "9", &["`locator`", "SIR prefix"]),
+    ];
+    for (good, bad, line, says) in cases {
+        assert!(GOOD.contains(good), "{good}");
+        let text = GOOD.replacen(good, bad, 1);
+        let error = parse(&text).expect_err(bad).to_string();
+        assert!(error.contains("agent.toml"), "{bad}: {error}");
+        for part in *says {
+            assert!(error.contains(part), "{bad}: no {part:?} in: {error}");
+        }
+        if !says[0].starts_with("missing") {
+            assert!(error.contains(&format!("line {line}")), "{bad}: no line {line} in: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_mapping_given_twice_is_an_error_at_the_second() {
+    let twice = format!("{GOOD}\n[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:c::/64\"");
+    let error = parse(&twice).expect_err("two locators for one").to_string();
+    assert!(error.contains("line 12: `identifier`: 2000:0:0:b1 is mapped twice"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Config::read(Path::new("/nonexistent/agent.toml")).expect_err("no such file");
+    assert!(error.to_string().contains("/nonexistent/agent.toml"), "{error}");
+}

@@ -1,0 +1,326 @@
+//! The containers' links: a pair of virtual Ethernet interfaces, one end on
+//! the host, the other in the container's namespace.
+//!
+//! ```text
+//!   container's namespace                     host's namespace
+//!   eth0  SIR address/128  ───────────────  ila…  GATEWAY_MAC, no address
+//!         default via fe80::1                     SIR address/128 dev ila…
+//!                                                 neighbour entry, permanent
+//! ```
+//!
+//! Both link-layer addresses are fixed, so neither side has to solicit before
+//! the first packet, and none of it changes when a container moves.
+
+use std::{io, net::Ipv6Addr, path::PathBuf};
+
+use futures_util::TryStreamExt as _;
+use ila_proto::{
+    abi::GATEWAY_MAC,
+    addr::{Identifier, SirAddr},
+    api::InterfaceName,
+};
+use nix::errno::Errno;
+use rtnetlink::{
+    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    packet_route::{
+        link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkLayerType, LinkMessage},
+        route::{RouteProtocol, RouteScope},
+    },
+};
+
+mod namespace;
+pub use namespace::Namespace;
+
+/// Marks routes as ours among those of others (`ip route … proto 73`).
+const ROUTE_PROTOCOL: RouteProtocol = RouteProtocol::Other(73);
+
+/// Why a link is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    /// The caller named something that is no network namespace.
+    #[error("`{path}` is no network namespace")]
+    NoNamespace {
+        /// What it named.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The caller named the host's own namespace.
+    #[error("`{path}` is the host's own network namespace, not a container's")]
+    OwnNamespace {
+        /// What it named.
+        path: PathBuf,
+    },
+    /// The namespace has such an interface.
+    #[error("the container's namespace has an interface `{interface}` already")]
+    InterfaceTaken {
+        /// Its name.
+        interface: InterfaceName,
+    },
+    /// The host has no such interface.
+    #[error("there is no interface `{interface}`")]
+    NoInterface {
+        /// Its name.
+        interface: InterfaceName,
+    },
+    /// The kernel refused.
+    #[error("the kernel refused to {what}")]
+    Kernel {
+        /// To do what.
+        what: &'static str,
+        /// Its reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A file or thread could not be had.
+    #[error("cannot {what}")]
+    Io {
+        /// What could not be done.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What a container's link is made of.
+#[derive(Clone, Debug)]
+pub struct LinkPlan {
+    /// The container's address.
+    pub address: SirAddr,
+    /// Its interface.
+    pub interface: InterfaceName,
+    /// The host's end.
+    pub host_interface: InterfaceName,
+    /// The largest packet, in bytes.
+    pub mtu: u32,
+}
+
+/// An interface of the host, as far as the agent cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The kernel's number for it.
+    pub index: u32,
+    /// The largest packet, in bytes.
+    pub mtu: u32,
+    /// Whether its packets start with an Ethernet header.
+    pub ethernet: bool,
+}
+
+/// The host's end of a container's link: "ila" and the identifier's 60 bits in
+/// twelve characters, so that no two containers of a domain share one.
+#[must_use]
+pub fn host_interface(identifier: Identifier) -> InterfaceName {
+    // Crockford's alphabet: digits and letters that are not mistaken.
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let digit = |place: u32| char::from(DIGITS[(identifier.bits() >> (5 * place) & 31) as usize]);
+    let name: String = "ila".chars().chain((0..12).rev().map(digit)).collect();
+    name.parse().expect("15 letters and digits are an interface's name")
+}
+
+/// The container's end's link-layer address: locally administered, unicast,
+/// and derived from the identifier so that it moves along with it.
+fn container_mac(identifier: Identifier) -> [u8; 6] {
+    let [_, _, _, a, b, c, d, e] = identifier.bits().to_be_bytes();
+    [0x06, a, b, c, d, e]
+}
+
+/// The host's side of netlink.
+#[derive(Clone, Debug)]
+pub struct Links {
+    handle: Handle,
+}
+
+impl Links {
+    /// Opens a netlink socket in the namespace of this process. Needs a tokio
+    /// runtime, on which the socket is served.
+    pub fn open() -> Result<Self, NetlinkError> {
+        let (connection, handle, _) = rtnetlink::new_connection()
+            .map_err(|source| NetlinkError::Io { what: "open a netlink socket", source })?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+
+    /// The host's interface of that name.
+    pub async fn interface(&self, name: &InterfaceName) -> Result<Interface, NetlinkError> {
+        let found = self.handle.link().get().match_name(name.to_string()).execute().try_next().await;
+        match found {
+            Ok(Some(message)) => Ok(Interface::from(&message)),
+            Ok(None) => Err(NetlinkError::NoInterface { interface: name.clone() }),
+            Err(error) if errno(&error) == Errno::ENODEV => {
+                Err(NetlinkError::NoInterface { interface: name.clone() })
+            }
+            Err(error) => Err(kernel("list interfaces")(error)),
+        }
+    }
+
+    /// Makes the pair, the container's end in its namespace and ready there,
+    /// the host's end still down: nothing passes yet. If it fails, nothing of
+    /// it is left.
+    pub async fn make(
+        &self,
+        plan: &LinkPlan,
+        namespace: &Namespace,
+    ) -> Result<Interface, NetlinkError> {
+        let pair = pair_message(plan, namespace);
+        self.handle.link().add(pair).execute().await.map_err(|error| match errno(&error) {
+            // The host's name is derived from a claimed identifier, so it is
+            // the container's that is taken.
+            Errno::EEXIST => NetlinkError::InterfaceTaken { interface: plan.interface.clone() },
+            _ => kernel("make a pair of virtual Ethernet interfaces")(error),
+        })?;
+        let inside = plan.clone();
+        let made = match namespace.run(async move |links| links.set_up_inside(&inside).await).await {
+            Ok(()) => self.interface(&plan.host_interface).await,
+            Err(error) => Err(error),
+        };
+        if made.is_err() {
+            self.remove(&plan.host_interface).await?;
+        }
+        made
+    }
+
+    /// Lets packets pass: the host's end up, with a route and a neighbour entry.
+    pub async fn raise(&self, plan: &LinkPlan, index: u32) -> Result<(), NetlinkError> {
+        let address = Ipv6Addr::from(ila_proto::addr::Address::from(plan.address));
+        // The host needs no address of its own on this link.
+        let bare = LinkUnspec::new_with_index(index)
+            .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![
+                AfSpecInet6::AddrGenMode(In6AddrGenMode::None),
+            ])]))
+            .up()
+            .build();
+        let raised = self.handle.link().set(bare).execute().await;
+        raised.map_err(kernel("set the host's interface up"))?;
+        self.handle
+            .neighbours()
+            .add(index, address.into())
+            .link_layer_address(&container_mac(plan.address.identifier))
+            .replace()
+            .execute()
+            .await
+            .map_err(kernel("add the container's neighbour entry"))?;
+        let route = RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(address, 128)
+            .output_interface(index)
+            .protocol(ROUTE_PROTOCOL)
+            .scope(RouteScope::Link)
+            .build();
+        self.handle
+            .route()
+            .add(route)
+            .replace()
+            .execute()
+            .await
+            .map_err(kernel("add the container's route"))
+    }
+
+    /// Removes the pair by the host's end; one that is gone is fine.
+    pub async fn remove(&self, host_interface: &InterfaceName) -> Result<(), NetlinkError> {
+        match self.interface(host_interface).await {
+            Ok(Interface { index, .. }) => match self.handle.link().del(index).execute().await {
+                Err(error) if errno(&error) != Errno::ENODEV => {
+                    Err(kernel("remove a container's link")(error))
+                }
+                _ => Ok(()),
+            },
+            Err(NetlinkError::NoInterface { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn set_up_inside(&self, plan: &LinkPlan) -> Result<(), NetlinkError> {
+        namespace::enable_ipv6(&plan.interface)?;
+        let index = self.interface(&plan.interface).await?.index;
+        let up = LinkUnspec::new_with_index(index).up().build();
+        let raised = self.handle.link().set(up).execute().await;
+        raised.map_err(kernel("set the container's interface up"))?;
+        let address = Ipv6Addr::from(ila_proto::addr::Address::from(plan.address));
+        let mut add = self.handle.address().add(index, address.into(), 128);
+        // Nobody else on this link can have it: the agent has claimed it.
+        add.message_mut().header.flags |= rtnetlink::packet_route::address::AddressHeaderFlags::Nodad;
+        add.execute().await.map_err(kernel("set the container's address"))?;
+        let route = RouteMessageBuilder::<Ipv6Addr>::new()
+            .gateway(ila_proto::addr::Address::into(ila_proto::ndp::GATEWAY))
+            .output_interface(index)
+            .protocol(ROUTE_PROTOCOL)
+            .build();
+        self.handle
+            .route()
+            .add(route)
+            .execute()
+            .await
+            .map_err(kernel("set the container's default route"))
+    }
+
+}
+
+impl From<&LinkMessage> for Interface {
+    fn from(message: &LinkMessage) -> Self {
+        let mtu = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Mtu(mtu) => Some(*mtu),
+            _ => None,
+        });
+        Self {
+            index: message.header.index,
+            mtu: mtu.unwrap_or_default(),
+            ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+        }
+    }
+}
+
+/// The request that makes both ends at once, the container's one at its final
+/// place and name: there is no moment at which it could be mistaken for an
+/// interface of the host's.
+fn pair_message(plan: &LinkPlan, namespace: &Namespace) -> LinkMessage {
+    let inside = LinkMessageBuilder::<LinkUnspec>::default()
+        .name(plan.interface.to_string())
+        .mtu(plan.mtu)
+        .address(container_mac(plan.address.identifier).to_vec())
+        .setns_by_fd(namespace.raw_fd())
+        .build();
+    LinkMessageBuilder::<LinkVeth>::new(plan.host_interface.as_str(), "")
+        .mtu(plan.mtu)
+        .address(GATEWAY_MAC.to_vec())
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(inside)))
+        .build()
+}
+
+fn errno(error: &rtnetlink::Error) -> Errno {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => Errno::from_raw(-message.raw_code()),
+        _ => Errno::UnknownErrno,
+    }
+}
+
+fn kernel(what: &'static str) -> impl Fn(rtnetlink::Error) -> NetlinkError {
+    move |error| {
+        let source = match &error {
+            rtnetlink::Error::NetlinkError(message) => message.to_io(),
+            other => io::Error::other(other.to_string()),
+        };
+        NetlinkError::Kernel { what, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_interfaces_differ_wherever_identifiers_do() {
+        let a = host_interface(Identifier::locally_unique(1));
+        assert_eq!(a.as_str(), "ila000000000001");
+        let most = host_interface(Identifier::locally_unique(u64::MAX));
+        assert_eq!(most.as_str(), "ilazzzzzzzzzzzz");
+        let high = host_interface(Identifier::locally_unique(1 << 59 | 1));
+        assert_ne!(a, high);
+    }
+
+    #[test]
+    fn container_macs_are_local_and_unicast() {
+        let [first, ..] = container_mac(Identifier::locally_unique(u64::MAX));
+        assert_eq!(first & 0b11, 0b10);
+    }
+}

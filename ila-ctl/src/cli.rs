@@ -1,0 +1,164 @@
+//! What can be typed. Checking is all that happens here.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use ila_proto::{
+    addr::Identifier,
+    api::{ContainerName, InterfaceName},
+};
+
+/// Registers containers with the overlay and shows what it does
+#[derive(Parser)]
+#[command(name = "ila-ctl", version)]
+pub struct Args {
+    /// The agent's socket
+    #[arg(long, global = true, env = "ILA_SOCKET", default_value = "/run/ila/agent.sock")]
+    pub socket: PathBuf,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Containers of this host
+    #[command(subcommand)]
+    Container(ContainerVerb),
+    /// Which identifier lives on which host
+    #[command(subcommand)]
+    Mapping(MappingVerb),
+    /// How many packets met which fate on this host
+    Counters(CountersArgs),
+    /// What the agent on this host is doing
+    Status(StatusArgs),
+    /// Print the completions of a shell
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// Into which folder
+        #[arg(long, default_value = ".")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum ContainerVerb {
+    /// Give a network namespace an interface with an address of its own
+    Add(AddArgs),
+    /// Take the interface away again
+    Rm {
+        /// The container's name
+        name: ContainerName,
+    },
+    /// List the containers
+    Ls(OutputArgs),
+    /// Show one container
+    Show {
+        /// The container's name
+        name: ContainerName,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum MappingVerb {
+    /// List the mappings
+    Ls(OutputArgs),
+    /// Show one mapping
+    Get {
+        /// The identifier, such as 2000:0:0:1
+        identifier: Identifier,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(ClapArgs)]
+pub struct AddArgs {
+    /// The name under which the container is known on this host
+    pub name: ContainerName,
+    /// Its network namespace: a path such as /run/netns/NAME, or the PID of a process in it
+    #[arg(long, value_name = "PATH|PID", value_parser = parse_netns)]
+    pub netns: PathBuf,
+    /// The name of its interface inside the namespace
+    #[arg(long, default_value = "eth0")]
+    pub ifname: InterfaceName,
+    /// The identifier it must have, such as 2000:0:0:1
+    #[arg(long, value_name = "auto|HEX", default_value = "auto")]
+    pub identifier: IdentifierChoice,
+    /// A label to remember; can be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub labels: Vec<(String, String)>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(ClapArgs)]
+pub struct CountersArgs {
+    /// Show fates that no packet has met as well
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(ClapArgs)]
+pub struct StatusArgs {
+    /// Wait until the agent answers, at most so long: 5s, 1m
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub wait: Option<Duration>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(ClapArgs, Clone, Copy)]
+pub struct OutputArgs {
+    /// How to print
+    #[arg(short = 'o', long = "output", value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people
+    Table,
+    /// For programs; versioned, fields are added and never changed
+    Json,
+}
+
+#[derive(Clone, Copy)]
+pub enum IdentifierChoice {
+    Auto,
+    Fixed(Identifier),
+}
+
+impl std::str::FromStr for IdentifierChoice {
+    type Err = <Identifier as std::str::FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::Fixed) }
+    }
+}
+
+/// The agent has another working directory, so paths are made absolute.
+fn parse_netns(text: &str) -> Result<PathBuf, String> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        return Ok(Path::new("/proc").join(text).join("ns/net"));
+    }
+    std::path::absolute(text).map_err(|error| error.to_string())
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("labels are written KEY=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,236 @@
+//! Talking to the agent: HTTP over its unix socket, one request a connection.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use ila_proto::api::{ErrorReply, Versioned};
+use serde::{Serialize, de::DeserializeOwned};
+use ureq::{
+    Agent,
+    config::Config,
+    http::{Method, Request},
+    unversioned::{
+        resolver::{ResolvedSocketAddrs, Resolver},
+        transport::{
+            Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+        },
+    },
+};
+
+/// How long the agent may take over a reply; its own limit is shorter.
+const REPLY_TIME: Duration = Duration::from_secs(40);
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The agent said no.
+    #[error("{}", .0.message)]
+    Refused(ErrorReply),
+    /// Nobody answers on the socket.
+    #[error("the agent does not answer on {socket}: {reason}")]
+    Unreachable {
+        /// The socket.
+        socket: PathBuf,
+        /// What happened instead.
+        reason: String,
+        /// Whether there is somebody who would not let us in.
+        denied: bool,
+    },
+    /// Something answers, but not in our language.
+    #[error("what answers on {socket} is no agent of this version: {reason}")]
+    NotUnderstood {
+        /// The socket.
+        socket: PathBuf,
+        /// What was wrong with the answer.
+        reason: String,
+    },
+    /// What was waited for has not happened.
+    #[error("the agent did not answer within {within}: {last}")]
+    NotYet {
+        /// How long was waited.
+        within: humantime::FormattedDuration,
+        /// What happened last.
+        last: Box<ClientError>,
+    },
+    /// The result could not be written where it was to go.
+    #[error("cannot write the result: {0}")]
+    Output(#[source] io::Error),
+}
+
+impl ClientError {
+    /// What to type next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused(reply) => reply.hint.clone(),
+            Self::Unreachable { denied: true, .. } => {
+                Some("run ila-ctl as root or as a member of the group ila".to_owned())
+            }
+            Self::Unreachable { denied: false, .. } => Some(
+                "start it as root with: ila-agent --config /etc/ila/agent.toml, \
+                 or name its socket with --socket"
+                    .to_owned(),
+            ),
+            Self::NotYet { last, .. } => last.hint(),
+            Self::NotUnderstood { .. } | Self::Output(_) => None,
+        }
+    }
+}
+
+/// An agent that can be asked.
+pub struct Client {
+    socket: PathBuf,
+    agent: Agent,
+}
+
+impl Client {
+    /// A client of the agent behind `socket`; connects with each request.
+    pub fn new(socket: &Path) -> Self {
+        let config = Config::builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(REPLY_TIME))
+            .max_idle_connections(0)
+            .build();
+        let connector = UnixConnector { socket: socket.to_owned() };
+        let agent = Agent::with_parts(config, connector, NoResolver);
+        Self { socket: socket.to_owned(), agent }
+    }
+
+    /// Reads what is at `path`.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Versioned<T>, ClientError> {
+        self.send(Method::GET, path, ())
+    }
+
+    /// Deletes what is at `path`.
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Versioned<T>, ClientError> {
+        self.send(Method::DELETE, path, ())
+    }
+
+    /// Sends `body` to `path`.
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Versioned<T>, ClientError> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| self.not_understood(error.to_string()))?;
+        self.send(Method::POST, path, body)
+    }
+
+    fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl ureq::AsSendBody,
+    ) -> Result<Versioned<T>, ClientError> {
+        // The host part is required by the grammar and means nothing here.
+        let request = Request::builder().method(method).uri(format!("http://ila{path}"));
+        let request = request.body(body).map_err(|error| self.not_understood(error.to_string()))?;
+        let mut response = self.agent.run(request).map_err(|error| self.unreachable(error))?;
+        let status = response.status();
+        let text = response.body_mut().read_to_string().map_err(|error| self.unreachable(error))?;
+        let garbled = |error: serde_json::Error| self.not_understood(error.to_string());
+        if status.is_success() {
+            return serde_json::from_str(&text).map_err(garbled);
+        }
+        let refusal: Versioned<ErrorReply> = serde_json::from_str(&text).map_err(garbled)?;
+        Err(ClientError::Refused(refusal.reply))
+    }
+
+    fn unreachable(&self, error: ureq::Error) -> ClientError {
+        let (reason, denied) = match error {
+            ureq::Error::Io(error) => {
+                (error.to_string(), error.kind() == io::ErrorKind::PermissionDenied)
+            }
+            other => (other.to_string(), false),
+        };
+        ClientError::Unreachable { socket: self.socket.clone(), reason, denied }
+    }
+
+    fn not_understood(&self, reason: String) -> ClientError {
+        ClientError::NotUnderstood { socket: self.socket.clone(), reason }
+    }
+}
+
+/// There is one place to connect to, whatever the host part says.
+#[derive(Debug)]
+struct NoResolver;
+
+impl Resolver for NoResolver {
+    fn resolve(
+        &self,
+        _: &ureq::http::Uri,
+        _: &Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        Ok(self.empty())
+    }
+}
+
+#[derive(Debug)]
+struct UnixConnector {
+    socket: PathBuf,
+}
+
+impl Connector for UnixConnector {
+    type Out = UnixTransport;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _: Option<()>,
+    ) -> Result<Option<UnixTransport>, ureq::Error> {
+        let stream = UnixStream::connect(&self.socket)?;
+        let config = details.config;
+        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        Ok(Some(UnixTransport { stream, buffers }))
+    }
+}
+
+#[derive(Debug)]
+struct UnixTransport {
+    stream: UnixStream,
+    buffers: LazyBuffers,
+}
+
+impl Transport for UnixTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.stream.set_write_timeout(timeout.not_zero().map(|time| *time))?;
+        self.stream.write_all(&self.buffers.output()[..amount]).map_err(in_time(timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.stream.set_read_timeout(timeout.not_zero().map(|time| *time))?;
+        let read = self.stream.read(self.buffers.input_append_buf()).map_err(in_time(timeout))?;
+        self.buffers.input_appended(read);
+        Ok(read > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        // Connections are not kept, so nobody needs to know.
+        false
+    }
+}
+
+/// Sockets report a timeout as an operation that would block.
+fn in_time(timeout: NextTimeout) -> impl Fn(io::Error) -> ureq::Error {
+    move |error| match error.kind() {
+        io::ErrorKind::WouldBlock => ureq::Error::Timeout(timeout.reason),
+        _ => error.into(),
+    }
+}
+
+impl Drop for UnixTransport {
+    fn drop(&mut self) {
+        // The agent may have closed its end first, which is as good.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}

@@ -1,0 +1,177 @@
+//! Tables for people, JSON for programs.
+
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+};
+
+use comfy_table::{CellAlignment, Table, presets};
+use ila_proto::api::{
+    Container, ContainerList, CounterList, Hook, Mapping, MappingList, MappingSource, Status,
+    Versioned,
+};
+use serde::Serialize;
+
+use crate::{cli::Format, client::ClientError};
+
+/// A reply that can be printed.
+pub trait Print: Sized {
+    /// Prints it to standard output.
+    fn print(self, format: Format) -> Result<(), ClientError>;
+}
+
+impl<T: Serialize + Tabular> Print for Versioned<T> {
+    fn print(self, format: Format) -> Result<(), ClientError> {
+        match format {
+            Format::Table => line(self.reply.table()),
+            Format::Json => {
+                let json = serde_json::to_string_pretty(&self).map_err(io::Error::from);
+                line(json.map_err(ClientError::Output)?)
+            }
+        }
+    }
+}
+
+/// Prints one line, or several.
+pub fn line(text: impl Display) -> Result<(), ClientError> {
+    match writeln!(io::stdout(), "{text}") {
+        // Whoever read us, `head` for one, has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(ClientError::Output),
+    }
+}
+
+/// A reply that people read as a table.
+pub trait Tabular {
+    /// The table.
+    fn table(&self) -> Table;
+}
+
+impl Tabular for Container {
+    fn table(&self) -> Table {
+        let labels: Vec<_> = self.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        pairs([
+            ("name", self.name.to_string()),
+            ("address", self.address.to_string()),
+            ("identifier", self.identifier.to_string()),
+            ("namespace", self.netns.display().to_string()),
+            ("interface", self.interface.to_string()),
+            ("host interface", self.host_interface.to_string()),
+            ("mtu", self.mtu.to_string()),
+            ("labels", labels.join(" ")),
+        ])
+    }
+}
+
+impl Tabular for ContainerList {
+    fn table(&self) -> Table {
+        let mut table = columns(["NAME", "ADDRESS", "INTERFACE", "HOST INTERFACE", "NAMESPACE"]);
+        for container in &self.containers {
+            table.add_row([
+                container.name.to_string(),
+                container.address.to_string(),
+                container.interface.to_string(),
+                container.host_interface.to_string(),
+                container.netns.display().to_string(),
+            ]);
+        }
+        table
+    }
+}
+
+impl Tabular for Mapping {
+    fn table(&self) -> Table {
+        pairs([
+            ("identifier", self.identifier.to_string()),
+            ("address", self.address.to_string()),
+            ("locator", self.locator.to_string()),
+            ("on the wire", self.ila_address.to_string()),
+            ("source", source(self.source).to_owned()),
+        ])
+    }
+}
+
+impl Tabular for MappingList {
+    fn table(&self) -> Table {
+        let mut table = columns(["IDENTIFIER", "ADDRESS", "LOCATOR", "ON THE WIRE", "SOURCE"]);
+        for mapping in &self.mappings {
+            table.add_row([
+                mapping.identifier.to_string(),
+                mapping.address.to_string(),
+                mapping.locator.to_string(),
+                mapping.ila_address.to_string(),
+                source(mapping.source).to_owned(),
+            ]);
+        }
+        table
+    }
+}
+
+impl Tabular for CounterList {
+    fn table(&self) -> Table {
+        let mut table = columns(["FATE", "OUTCOME", "PACKETS", "BYTES", "MEANING"]);
+        for counter in &self.counters {
+            table.add_row([
+                counter.name.clone(),
+                counter.outcome.clone(),
+                counter.packets.to_string(),
+                counter.bytes.to_string(),
+                counter.about.clone(),
+            ]);
+        }
+        for number in [2, 3] {
+            if let Some(column) = table.column_mut(number) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        table
+    }
+}
+
+impl Tabular for Status {
+    fn table(&self) -> Table {
+        let uplinks: Vec<_> = self.uplinks.iter().map(ToString::to_string).collect();
+        pairs([
+            ("node", self.node.to_string()),
+            ("version", self.version.clone()),
+            ("SIR prefix", self.sir_prefix.to_string()),
+            ("locator", self.locator.to_string()),
+            ("checksum mode", self.checksum_mode.name().to_owned()),
+            ("uplinks", uplinks.join(" ")),
+            ("attached by", hook(self.hook).to_owned()),
+            ("mtu", self.mtu.to_string()),
+            ("containers", self.containers.to_string()),
+            ("mappings", self.mappings.to_string()),
+            ("uptime", format!("{} s", self.uptime_seconds)),
+        ])
+    }
+}
+
+const fn source(source: MappingSource) -> &'static str {
+    match source {
+        MappingSource::Local => "local",
+        MappingSource::Static => "static",
+    }
+}
+
+const fn hook(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Tcx => "tcx",
+        Hook::Clsact => "clsact",
+    }
+}
+
+fn columns<const N: usize>(titles: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(titles);
+    table
+}
+
+fn pairs<const N: usize>(pairs: [(&str, String); N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for (key, value) in pairs {
+        table.add_row([key.to_owned(), value]);
+    }
+    table
+}
