@@ -3,10 +3,9 @@
 
 use aya_ebpf::programs::TcContext;
 use ila_proto::{
-    abi::{Fate, HostConfig},
-    addr::Address,
+    abi::Fate,
     ndp::{NEXT_HEADER_ICMPV6, SOLICITATION},
-    translate::{self, ChecksumMode, Verdict},
+    translate::{self, Verdict},
 };
 
 use crate::{
@@ -28,28 +27,25 @@ pub fn run(ctx: &TcContext) -> i32 {
         return ndp::run(ctx, &config);
     }
     let verdict = translate::egress(&config, header.destination, state::mapping);
-    carry_out(ctx, &config, verdict, Fate::EgressStoreFailed)
+    carry_out(ctx, verdict, Fate::EgressStoreFailed)
 }
 
 /// Carries out a verdict; `failed` is the fate if the kernel refuses.
 #[inline(always)]
-pub fn carry_out(ctx: &TcContext, config: &HostConfig, verdict: Verdict, failed: Fate) -> i32 {
+pub fn carry_out(ctx: &TcContext, verdict: Verdict, failed: Fate) -> i32 {
     match verdict {
         Verdict::Pass(fate) => state::pass(ctx, fate),
         Verdict::Drop(fate) => state::drop(ctx, fate),
-        Verdict::Rewrite(destination, fate) => match rewrite(ctx, config, destination) {
-            Ok(()) => state::pass(ctx, fate),
-            Err(()) => state::drop(ctx, failed),
-        },
-    }
-}
-
-#[inline(always)]
-fn rewrite(ctx: &TcContext, config: &HostConfig, destination: Address) -> Result<(), ()> {
-    match ChecksumMode::from_number(config.checksum_mode) {
-        ChecksumMode::NoAction => packet::set_destination(ctx, destination),
-        ChecksumMode::NeutralMap | ChecksumMode::NeutralMapAuto => {
-            packet::set_destination_neutral(ctx, destination)
+        Verdict::Rewrite { destination, neutral, fate } => {
+            let rewritten = if neutral {
+                packet::set_destination_neutral(ctx, destination)
+            } else {
+                packet::set_destination(ctx, destination)
+            };
+            match rewritten {
+                Ok(()) => state::pass(ctx, fate),
+                Err(()) => state::drop(ctx, failed),
+            }
         }
     }
 }

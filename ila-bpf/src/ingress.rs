@@ -20,5 +20,5 @@ pub fn run(ctx: &TcContext) -> i32 {
     };
     let config = state::config();
     let verdict = translate::ingress(&config, header.destination, state::mapping);
-    carry_out(ctx, &config, verdict, Fate::IngressStoreFailed)
+    carry_out(ctx, verdict, Fate::IngressStoreFailed)
 }

@@ -74,6 +74,16 @@ impl ChecksumMode {
         }
     }
 
+    /// Whether the low word of an identifier that stands on the wire is one
+    /// that makes up for the changed prefix.
+    const fn adjusts(self, wire: Identifier) -> bool {
+        match self {
+            Self::NeutralMap => wire.has_c_bit(),
+            Self::NeutralMapAuto => true,
+            Self::NoAction => false,
+        }
+    }
+
     /// The delta for the low word when `sir` gives way to `locator`.
     #[must_use]
     pub const fn to_ila_delta(self, sir: SirPrefix, locator: Locator) -> ChecksumDelta {
@@ -121,12 +131,7 @@ pub const fn to_sir(
     delta: ChecksumDelta,
 ) -> SirAddr {
     let wire = address.identifier;
-    let adjusted = match mode {
-        ChecksumMode::NeutralMap => wire.has_c_bit(),
-        ChecksumMode::NeutralMapAuto => true,
-        ChecksumMode::NoAction => false,
-    };
-    let identifier = if adjusted {
+    let identifier = if mode.adjusts(wire) {
         let restored = wire.with_low_word(delta.adjust(wire.low_word()));
         Identifier::from_bits(restored.bits() & !mode.c_bit())
     } else {
@@ -141,7 +146,15 @@ pub enum Verdict {
     /// Leave it as it is.
     Pass(Fate),
     /// Replace its destination, then hand it on.
-    Rewrite(Address, Fate),
+    Rewrite {
+        /// The new destination.
+        destination: Address,
+        /// Whether the new one sums up to the same as the old one, so that no
+        /// checksum anywhere has to change.
+        neutral: bool,
+        /// Why.
+        fate: Fate,
+    },
     /// Drop it.
     Drop(Fate),
 }
@@ -164,7 +177,11 @@ pub fn egress(
     }
     let mode = ChecksumMode::from_number(config.checksum_mode);
     let ila = to_ila(mode, identifier, mapping.locator(), mapping.to_ila());
-    Verdict::Rewrite(ila.into(), Fate::EgressTranslated)
+    Verdict::Rewrite {
+        destination: ila.into(),
+        neutral: mode.adjusts(ila.identifier),
+        fate: Fate::EgressTranslated,
+    }
 }
 
 /// Decides on a packet that an uplink receives for `destination`.
@@ -184,9 +201,11 @@ pub fn ingress(
     let ila = IlaAddr { locator: config.locator(), identifier };
     let sir = to_sir(mode, ila, config.sir_prefix(), config.to_sir());
     match look_up(sir.identifier) {
-        Some(mapping) if mapping.interface != 0 => {
-            Verdict::Rewrite(sir.into(), Fate::IngressRestored)
-        }
+        Some(mapping) if mapping.interface != 0 => Verdict::Rewrite {
+            destination: sir.into(),
+            neutral: mode.adjusts(identifier),
+            fate: Fate::IngressRestored,
+        },
         _ => Verdict::Drop(Fate::IngressUnknownIdentifier),
     }
 }

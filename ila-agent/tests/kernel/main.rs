@@ -1,0 +1,10 @@
+//! The kernel programs as they ship, run by the kernel on made-up packets.
+//!
+//! Each run has the kernel treat the packet as one whose checksum a device has
+//! summed up (`CHECKSUM_COMPLETE`) and refuse the result if that sum no longer
+//! fits the bytes. Needs root; without it the tests fail and say so.
+
+mod fates;
+mod harness;
+mod ndp;
+mod translation;
