@@ -9,12 +9,17 @@ mod ebpf_toolchain;
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=../xtask/src/ebpf_toolchain.rs");
     println!("cargo:rerun-if-changed=../proto/src");
-    let toolchain = ebpf_toolchain::find()
-        .context("no Rust toolchain for the kernel programs is installed; run: cargo xtask setup")?;
+    let toolchain = ebpf_toolchain::find().context(
+        "no Rust toolchain for the kernel programs is installed; run: cargo xtask setup",
+    )?;
     // SAFETY: a build script's main has no other thread.
     // Debian's compiler counts as stable; this lets it build `core`.
     unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
-    let package =
-        Package { name: "ila-bpf", root_dir: "../ila-bpf", no_default_features: false, features: &[] };
+    let package = Package {
+        name: "ila-bpf",
+        root_dir: "../ila-bpf",
+        no_default_features: false,
+        features: &[],
+    };
     aya_build::build_ebpf([package], Toolchain::Custom(toolchain))
 }

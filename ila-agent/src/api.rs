@@ -64,8 +64,10 @@ async fn add_container(
     State(lifecycle): State<Lifecycle>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Versioned<Container>>), Refusal> {
-    let request: AddContainer = serde_json::from_slice(&body.map_err(unreadable)?)
-        .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("bad request: {error}")))?;
+    let request: AddContainer = serde_json::from_slice(
+        &body.map_err(|rejection| unreadable(&rejection))?,
+    )
+    .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("bad request: {error}")))?;
     let added = to_the_end(async move { lifecycle.add(request).await }).await?;
     Ok((StatusCode::CREATED, Json(Versioned::new(added))))
 }
@@ -137,12 +139,13 @@ fn parse_name(name: &str) -> Result<ContainerName, Refusal> {
     name.parse().map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("{error}")))
 }
 
-fn unreadable(rejection: BytesRejection) -> Refusal {
+fn unreadable(rejection: &BytesRejection) -> Refusal {
     let code = match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::TooLarge,
         _ => ErrorCode::BadRequest,
     };
-    let message = format!("bad request: {}; {MAX_REQUEST_BYTES} bytes at most", rejection.body_text());
+    let message =
+        format!("bad request: {}; {MAX_REQUEST_BYTES} bytes at most", rejection.body_text());
     Refusal::new(code, message)
 }
 

@@ -119,8 +119,10 @@ impl Config {
 
     /// Checks `text`, which stands in the file at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: source.into() })?;
+        let file: File = toml::from_str(text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            source: source.into(),
+        })?;
         file.check().map_err(|Problem { at, key, reason }| ConfigError::Invalid {
             path: path.to_owned(),
             line: text[..at].lines().count().max(1),

@@ -139,8 +139,8 @@ impl Datapath {
     /// never had one, is as good as detached.
     pub fn detach(&mut self, interface: &str) {
         let Some((role, link)) = self.links.remove(interface) else { return };
-        let detached = classifier(&mut self.ebpf, role.program())
-            .map(|program| program.detach(link));
+        let detached =
+            classifier(&mut self.ebpf, role.program()).map(|program| program.detach(link));
         if let Ok(Err(error)) = detached {
             tracing::debug!(interface, %error, "detaching failed; the interface may be gone");
         }
@@ -175,14 +175,12 @@ impl Datapath {
         Fate::ALL
             .iter()
             .map(|&fate| {
-                let slots =
-                    self.fates.get(&fate.number(), 0).map_err(map_error(MAP_FATES))?;
-                let total = slots.iter().fold(FateCount::default(), |total, Plain(slot)| {
-                    FateCount {
+                let slots = self.fates.get(&fate.number(), 0).map_err(map_error(MAP_FATES))?;
+                let total =
+                    slots.iter().fold(FateCount::default(), |total, Plain(slot)| FateCount {
                         packets: total.packets + slot.packets,
                         bytes: total.bytes + slot.bytes,
-                    }
-                });
+                    });
                 Ok((fate, total))
             })
             .collect()

@@ -109,7 +109,9 @@ impl Lifecycle {
             tracing::error!(%error, "the link of a half-made container could not be removed");
         }
         let name = container.name.clone();
-        if let Ok(Err(error)) | Err(error) = self.owner.call(move |owner| owner.release(&name)).await {
+        if let Ok(Err(error)) | Err(error) =
+            self.owner.call(move |owner| owner.release(&name)).await
+        {
             tracing::error!(%error, "a half-made container could not be released");
         }
     }

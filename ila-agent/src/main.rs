@@ -160,10 +160,8 @@ fn check_capabilities() -> Result<()> {
 async fn check_uplinks(links: &Links, config: &Config) -> Result<u32> {
     let mut mtu = u32::MAX;
     for uplink in &config.uplinks {
-        let interface = links
-            .interface(uplink)
-            .await
-            .with_context(|| format!("`uplinks` names `{uplink}`"))?;
+        let interface =
+            links.interface(uplink).await.with_context(|| format!("`uplinks` names `{uplink}`"))?;
         if !interface.ethernet {
             bail!("`uplinks` names `{uplink}`, which is no Ethernet interface");
         }

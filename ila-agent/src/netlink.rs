@@ -23,7 +23,10 @@ use nix::errno::Errno;
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
-        link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute, LinkLayerType, LinkMessage},
+        link::{
+            AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute,
+            LinkLayerType, LinkMessage,
+        },
         route::{RouteProtocol, RouteScope},
     },
 };
@@ -144,7 +147,8 @@ impl Links {
 
     /// The host's interface of that name.
     pub async fn interface(&self, name: &InterfaceName) -> Result<Interface, NetlinkError> {
-        let found = self.handle.link().get().match_name(name.to_string()).execute().try_next().await;
+        let found =
+            self.handle.link().get().match_name(name.to_string()).execute().try_next().await;
         match found {
             Ok(Some(message)) => Ok(Interface::from(&message)),
             Ok(None) => Err(NetlinkError::NoInterface { interface: name.clone() }),
@@ -171,7 +175,8 @@ impl Links {
             _ => kernel("make a pair of virtual Ethernet interfaces")(error),
         })?;
         let inside = plan.clone();
-        let made = match namespace.run(async move |links| links.set_up_inside(&inside).await).await {
+        let made = match namespace.run(async move |links| links.set_up_inside(&inside).await).await
+        {
             Ok(()) => self.interface(&plan.host_interface).await,
             Err(error) => Err(error),
         };
@@ -239,7 +244,8 @@ impl Links {
         let address = Ipv6Addr::from(ila_proto::addr::Address::from(plan.address));
         let mut add = self.handle.address().add(index, address.into(), 128);
         // Nobody else on this link can have it: the agent has claimed it.
-        add.message_mut().header.flags |= rtnetlink::packet_route::address::AddressHeaderFlags::Nodad;
+        add.message_mut().header.flags |=
+            rtnetlink::packet_route::address::AddressHeaderFlags::Nodad;
         add.execute().await.map_err(kernel("set the container's address"))?;
         let route = RouteMessageBuilder::<Ipv6Addr>::new()
             .gateway(ila_proto::addr::Address::into(ila_proto::ndp::GATEWAY))
@@ -253,7 +259,6 @@ impl Links {
             .await
             .map_err(kernel("set the container's default route"))
     }
-
 }
 
 impl From<&LinkMessage> for Interface {

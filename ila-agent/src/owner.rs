@@ -104,7 +104,9 @@ impl Owner {
         Ok(owner)
     }
 
-    /// Answers calls until the last handle is gone, then detaches everything.
+    /// Answers calls until the last handle is gone, or the task is aborted;
+    /// then detaches everything.
+    #[must_use]
     pub fn run(mut self) -> (OwnerHandle, tokio::task::JoinHandle<()>) {
         let (calls, mut waiting) = mpsc::channel::<Call>(CALLS);
         let task = tokio::spawn(async move {
@@ -296,12 +298,7 @@ impl Owner {
         self.config.mappings.clone().into_iter().filter(move |&(_, locator)| locator != own)
     }
 
-    fn mapping(
-        &self,
-        identifier: Identifier,
-        locator: Locator,
-        source: MappingSource,
-    ) -> Mapping {
+    fn mapping(&self, identifier: Identifier, locator: Locator, source: MappingSource) -> Mapping {
         let mode = self.config.checksum_mode;
         let delta = mode.to_ila_delta(self.config.sir_prefix, locator);
         let ila = translate::to_ila(mode, identifier, locator, delta);

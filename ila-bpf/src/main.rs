@@ -14,6 +14,15 @@
 #![no_std]
 #![no_main]
 #![allow(missing_docs, reason = "the macro that makes a program's entry drops its comment")]
+#![allow(
+    clippy::inline_always,
+    reason = "a call would make the verifier forget what it knows of packet pointers"
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "what is cast are offsets in a header and the small codes that helpers return"
+)]
+#![allow(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
 
 mod egress;
 mod ingress;

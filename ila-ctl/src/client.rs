@@ -16,9 +16,7 @@ use ureq::{
     http::{Method, Request},
     unversioned::{
         resolver::{ResolvedSocketAddrs, Resolver},
-        transport::{
-            Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
-        },
+        transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
     },
 };
 
@@ -116,8 +114,8 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<Versioned<T>, ClientError> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| self.not_understood(error.to_string()))?;
+        let body =
+            serde_json::to_vec(body).map_err(|error| self.not_understood(error.to_string()))?;
         self.send(Method::POST, path, body)
     }
 

@@ -20,10 +20,7 @@ const fn add(a: u16, b: u16) -> u16 {
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "each word is cut out on purpose")]
 const fn sum_words(half: u64) -> u16 {
-    add(
-        add((half >> 48) as u16, (half >> 32) as u16),
-        add((half >> 16) as u16, half as u16),
-    )
+    add(add((half >> 48) as u16, (half >> 32) as u16), add((half >> 16) as u16, half as u16))
 }
 
 /// What must be added to a word of a packet so that its sum stays what it was

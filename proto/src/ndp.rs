@@ -19,12 +19,12 @@ use crate::{
 /// same on every host and never collides with an address that is routed.
 pub const GATEWAY: Address = Address { high: 0xfe80_0000_0000_0000, low: 1 };
 
-/// `ICMPv6` as a next header.
+/// ICMPv6 as a next header.
 pub const NEXT_HEADER_ICMPV6: u8 = 58;
 /// The hop limit of every neighbour discovery packet: proof that no router
 /// handed it on.
 pub const HOP_LIMIT: u8 = 255;
-/// `ICMPv6` type of a neighbour solicitation.
+/// ICMPv6 type of a neighbour solicitation.
 pub const SOLICITATION: u8 = 135;
 /// Bytes of a solicitation without options.
 pub const SOLICITATION_LENGTH: usize = 24;
@@ -54,7 +54,7 @@ pub struct Solicitation {
     pub hop_limit: u8,
     /// IPv6 payload length, in bytes.
     pub payload_length: u16,
-    /// `ICMPv6` code.
+    /// ICMPv6 code.
     pub code: u8,
     /// Whose link-layer address is asked for.
     pub target: Address,

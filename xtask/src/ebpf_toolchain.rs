@@ -26,6 +26,8 @@ fn has_core_sources(toolchain: &str) -> bool {
         .ok()
         .filter(|output| output.status.success())
         .and_then(|output| String::from_utf8(output.stdout).ok())
-        .map(|sysroot| PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs"))
+        .map(|sysroot| {
+            PathBuf::from(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs")
+        })
         .is_some_and(|core| core.exists())
 }

@@ -1,21 +1,72 @@
 //! Set-up, demo, tests and checks: `cargo xtask --help`.
 
+mod checks;
 mod ebpf_toolchain;
+mod parts;
 mod setup;
 mod step;
+mod tally;
+
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
+use crate::parts::Part;
+
+/// What can be done with this workspace
+///
+/// Every verb first installs what it needs; a second run finds it there.
+/// Installing packages, the kernel and lab tests and the demo need root: run
+/// as root, or as a user who may use sudo.
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
 enum Verb {
-    /// Install what building, the demo and the tests need (both call it themselves).
+    /// Two containers on two hosts, on this machine, and what their packets look like on the way
+    Demo,
+    /// Run the tests
+    Test {
+        /// Only this part; can be repeated
+        #[arg(long, value_name = "PART")]
+        only: Vec<Part>,
+        /// Name the parts and end
+        #[arg(long)]
+        list: bool,
+    },
+    /// Install what building, demo and tests need
     Setup,
 }
 
-fn main() -> Result<()> {
-    match Verb::parse() {
-        Verb::Setup => setup::run(),
+fn main() -> ExitCode {
+    let done = match Args::parse().verb {
+        Verb::Setup => setup::run().map(|()| true),
+        Verb::Demo => demo().map(|()| true),
+        Verb::Test { list: true, .. } => {
+            Part::print_all();
+            Ok(true)
+        }
+        Verb::Test { only, list: false } => parts::run(&only),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn demo() -> Result<()> {
+    setup::run()?;
+    step::require_root("the demo makes network namespaces")?;
+    parts::build_binaries()?;
+    let lab = step::root().join(parts::BINARIES).join("ila-lab");
+    step::shown(step::privileged(Path::new(&lab)).arg("demo"))
 }

@@ -33,8 +33,8 @@ const BPF_LINKER_VERSION: &str = "0.13.0";
 /// Makes sure that everything is there, or says what is missing and the
 /// command that installs it.
 pub fn run() -> Result<()> {
-    let own_toolchain = ebpf_toolchain::find() == Some(ebpf_toolchain::NIGHTLY)
-        && which("bpf-linker").is_some();
+    let own_toolchain =
+        ebpf_toolchain::find() == Some(ebpf_toolchain::NIGHTLY) && which("bpf-linker").is_some();
     let mut packages = missing_packages(own_toolchain);
     packages.sort_unstable();
     packages.dedup();
@@ -92,7 +92,10 @@ fn install_packages(packages: &[&str]) -> Result<()> {
             )
         })
         .with_context(|| {
-            format!("missing packages: {}. Install them as root with: {by_hand}", packages.join(" "))
+            format!(
+                "missing packages: {}. Install them as root with: {by_hand}",
+                packages.join(" ")
+            )
         })
 }
 
@@ -115,7 +118,9 @@ fn install_bpf_linker() -> Result<()> {
         )
     })?;
     if which("bpf-linker").is_none() {
-        bail!("bpf-linker was installed, but its folder is not on the PATH; add ~/.cargo/bin to it");
+        bail!(
+            "bpf-linker was installed, but its folder is not on the PATH; add ~/.cargo/bin to it"
+        );
     }
     Ok(())
 }

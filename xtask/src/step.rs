@@ -88,6 +88,17 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// Fails unless root, or a way to become root, is at hand.
+pub fn require_root(why: &str) -> Result<()> {
+    if is_root() || which("sudo").is_some() {
+        return Ok(());
+    }
+    bail!(
+        "{why}, which needs root, and sudo is not installed. \
+         Run the same command as root, or install sudo as root with: apt-get install sudo"
+    );
+}
+
 /// A command to be run as root: as it is for root, else by sudo with the
 /// caller's PATH, for the toolchain lives in the caller's home.
 pub fn privileged(program: impl AsRef<std::ffi::OsStr>) -> Command {

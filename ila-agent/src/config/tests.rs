@@ -79,7 +79,8 @@ fn errors_name_the_line_the_key_and_the_reason() {
 
 #[test]
 fn a_mapping_given_twice_is_an_error_at_the_second() {
-    let twice = format!("{GOOD}\n[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:c::/64\"");
+    let twice =
+        format!("{GOOD}\n[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:c::/64\"");
     let error = parse(&twice).expect_err("two locators for one").to_string();
     assert!(error.contains("line 12: `identifier`: 2000:0:0:b1 is mapped twice"), "{error}");
 }

@@ -3,9 +3,7 @@
 use ila_agent::datapath::Role;
 use ila_proto::{abi::Fate, addr::Address, translate::ChecksumMode};
 
-use crate::harness::{
-    DROP, ETHERNET, Host, IPV6, LOCAL, PASS, REMOTE, echo, identifier, tcp, udp,
-};
+use crate::harness::{DROP, ETHERNET, Host, IPV6, LOCAL, PASS, REMOTE, echo, identifier, tcp, udp};
 
 #[test]
 fn packets_that_are_not_translated_stay_as_they_are() {
@@ -28,8 +26,18 @@ fn packets_that_are_not_translated_stay_as_they_are() {
         (Role::Uplink, udp(elsewhere, sir(LOCAL), b"x"), PASS, Fate::IngressNotLocator),
         (Role::Uplink, udp(elsewhere, at(here, 1), b"x"), PASS, Fate::IngressHost),
         (Role::Uplink, arp, PASS, Fate::IngressNotIpv6),
-        (Role::Uplink, udp(from, at(here, 3 << 60 | 7), b"x"), DROP, Fate::IngressUnknownIdentifier),
-        (Role::Uplink, udp(from, at(here, 7 << 61 | 7), b"x"), DROP, Fate::IngressUnknownIdentifier),
+        (
+            Role::Uplink,
+            udp(from, at(here, 3 << 60 | 7), b"x"),
+            DROP,
+            Fate::IngressUnknownIdentifier,
+        ),
+        (
+            Role::Uplink,
+            udp(from, at(here, 7 << 61 | 7), b"x"),
+            DROP,
+            Fate::IngressUnknownIdentifier,
+        ),
         (
             // Mapped, yet to another host: not for us to deliver.
             Role::Uplink,
@@ -51,7 +59,8 @@ fn packets_that_are_not_translated_stay_as_they_are() {
 fn a_packet_is_translated_however_much_of_its_payload_is_missing() {
     let host = Host::new(ChecksumMode::NeutralMap);
     let [from, to] = [LOCAL, REMOTE].map(|id| host.sir_address(identifier(id)));
-    for packet in [udp(from, to, b"payload"), tcp(from, to, b"payload"), echo(from, to, b"payload")] {
+    for packet in [udp(from, to, b"payload"), tcp(from, to, b"payload"), echo(from, to, b"payload")]
+    {
         for length in ETHERNET + IPV6..=packet.len() {
             let outcome = host.run(Role::Container, &packet[..length]);
             assert_eq!(outcome.fate, Fate::EgressTranslated, "{length} bytes");

@@ -6,7 +6,10 @@ use ila_proto::{
     addr::{Address, Identifier},
     translate::{ChecksumMode, to_ila, to_sir},
 };
-use proptest::{prelude::*, test_runner::{Config, TestRunner}};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
 
 use crate::harness::{
     Host, LOCAL, PASS, REMOTE, checksum_is_valid, destination, echo, identifier, redirected, tcp,
@@ -20,7 +23,8 @@ const BUILDERS: [(&str, Build); 3] = [("udp", udp), ("tcp", tcp), ("echo", echo)
 fn a_packet_to_a_remote_container_leaves_for_its_ila_address() {
     for mode in ChecksumMode::ALL {
         let host = Host::new(mode);
-        let ila = to_ila(mode, identifier(REMOTE), host.there, mode.to_ila_delta(host.sir, host.there));
+        let ila =
+            to_ila(mode, identifier(REMOTE), host.there, mode.to_ila_delta(host.sir, host.there));
         for (name, build) in BUILDERS {
             let [from, to] = [LOCAL, REMOTE].map(|id| host.sir_address(identifier(id)));
             let sent = build(from, to, b"some payload of odd length.");
@@ -41,7 +45,8 @@ fn a_packet_to_a_remote_container_leaves_for_its_ila_address() {
 fn the_host_that_holds_the_container_restores_what_was_sent() {
     for mode in ChecksumMode::ALL {
         let host = Host::new(mode);
-        let ila = to_ila(mode, identifier(LOCAL), host.here, mode.to_ila_delta(host.sir, host.here));
+        let ila =
+            to_ila(mode, identifier(LOCAL), host.here, mode.to_ila_delta(host.sir, host.here));
         for (name, build) in BUILDERS {
             let [from, to] = [REMOTE, LOCAL].map(|id| host.sir_address(identifier(id)));
             let sent = build(from, to, b"x");

@@ -47,7 +47,10 @@ fn parse_prefix(text: &str) -> Result<u64, PrefixError> {
         return Err(PrefixError::HostBits(net));
     }
     let address = net.addr();
-    if address.is_multicast() || address.is_unicast_link_local() || address.segments()[..4] == [0; 4] {
+    if address.is_multicast()
+        || address.is_unicast_link_local()
+        || address.segments()[..4] == [0; 4]
+    {
         return Err(PrefixError::NotRoutable(net));
     }
     Ok(Address::from(address).high)

@@ -1,0 +1,89 @@
+//! Checks of the source as it is: format, lints, who knows whom, licences.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    step::{self, which},
+    tally::Tally,
+};
+
+/// Who must not know whom, however far away: a package with its features, and
+/// what its dependencies must not contain. `*` is any package but itself.
+const STRANGERS: [(&str, &[&str], &[&str]); 5] = [
+    ("ila-proto", &["--no-default-features"], &["*"]),
+    (
+        "ila-proto",
+        &["--features", "std"],
+        &["aya", "aya-ebpf", "getrandom", "nix", "quinn", "rand", "rtnetlink", "socket2", "tokio"],
+    ),
+    ("ila-bpf", &[], &["ila-agent", "ila-ctl", "ila-labs"]),
+    ("ila-ctl", &[], &["aya", "ila-agent", "ila-bpf", "ila-labs", "quinn", "rtnetlink", "tokio"]),
+    ("ila-labs", &[], &["aya", "ila-agent", "ila-bpf", "ila-ctl", "ila-proto"]),
+];
+
+/// The only file of the agent that may use aya.
+const AYA_USER: &str = "ila-agent/src/datapath.rs";
+
+/// Runs all checks.
+pub fn run(tally: &mut Tally) {
+    let cargo = |args: &[&str]| step::shown(step::cargo().args(args));
+    tally.check("cargo fmt", cargo(&["fmt", "--all", "--check"]));
+    let clippy = ["clippy", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    tally.check("cargo clippy", cargo(&clippy));
+    // Only looked at, never linked; but without std nothing can unwind.
+    let abort = "profile.dev.panic='abort'";
+    let clippy_bpf =
+        ["clippy", "-p", "ila-bpf", "--bins", "--quiet", "--config", abort, "--", "-D", "warnings"];
+    tally.check("cargo clippy of the kernel programs", cargo(&clippy_bpf));
+    let docs = ["doc", "--no-deps", "--document-private-items", "--quiet"];
+    tally.check(
+        "cargo doc",
+        step::shown(step::cargo().args(docs).env("RUSTDOCFLAGS", "-D warnings")),
+    );
+    for (package, features, strangers) in STRANGERS {
+        let name = format!("{package} {}knows no stranger", features.join(" ") + " ");
+        tally.check(&name, knows_none(package, features, strangers));
+    }
+    tally.check("only the data path knows aya", aya_has_one_user());
+    if which("cargo-deny").is_some() {
+        tally.check("cargo deny", cargo(&["deny", "check", "licenses", "bans", "sources"]));
+    } else {
+        tally.skip("cargo deny", "not installed; cargo install cargo-deny");
+    }
+}
+
+fn knows_none(package: &str, features: &[&str], strangers: &[&str]) -> Result<()> {
+    let mut args = vec!["tree", "--package", package, "--edges", "normal", "--prefix", "none"];
+    args.extend(["--format", "{p}"]);
+    args.extend(features);
+    let tree = step::output("cargo", &args).context("cargo tree failed")?;
+    let known = tree.lines().filter_map(|line| line.split_whitespace().next());
+    let mut met: Vec<_> = known
+        .filter(|name| *name != package && (strangers.contains(name) || strangers == ["*"]))
+        .collect();
+    met.sort_unstable();
+    met.dedup();
+    if !met.is_empty() {
+        bail!("{package} must not depend on {}", met.join(", "));
+    }
+    Ok(())
+}
+
+fn aya_has_one_user() -> Result<()> {
+    let mut folders = vec![step::root().join("ila-agent/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path != step::root().join(AYA_USER)
+                && fs::read_to_string(&path)?.contains("aya::")
+            {
+                bail!("{} uses aya; only {AYA_USER} may", path.display());
+            }
+        }
+    }
+    Ok(())
+}

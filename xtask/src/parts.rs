@@ -1,0 +1,124 @@
+//! The parts of the test run.
+
+use std::{env, process::Command};
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::{checks, setup, step, tally::Tally};
+
+/// Where cargo puts the binaries that labs and demo run.
+pub const BINARIES: &str = "target/debug";
+
+/// A part of the test run.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Format, lints, who knows whom, licences
+    Checks,
+    /// Unit and property tests of everything that runs without privilege
+    Unit,
+    /// The kernel programs under `PROG_TEST_RUN`
+    Kernel,
+    /// Hosts and containers in network namespaces, with the real binaries
+    Lab,
+}
+
+impl Part {
+    /// Prints the parts, a line each.
+    pub fn print_all() {
+        for part in Self::value_variants() {
+            let value = part.to_possible_value().expect("no part is hidden");
+            let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+            println!("{:8} {help}", value.get_name());
+        }
+    }
+
+    const fn needs_root(self) -> bool {
+        matches!(self, Self::Kernel | Self::Lab)
+    }
+
+    fn run(self, tally: &mut Tally) -> Result<()> {
+        match self {
+            Self::Checks => {
+                checks::run(tally);
+                Ok(())
+            }
+            Self::Unit => {
+                tally.cargo_test(cargo_test().args([
+                    "-p",
+                    "ila-proto",
+                    "-p",
+                    "ila-ctl",
+                    "-p",
+                    "xtask",
+                ]))?;
+                tally.cargo_test(cargo_test().args([
+                    "-p",
+                    "ila-agent",
+                    "-p",
+                    "ila-labs",
+                    "--lib",
+                    "--bins",
+                ]))
+            }
+            Self::Kernel => {
+                tally.cargo_test(as_root(cargo_test().args(["-p", "ila-agent", "--test", "*"])))
+            }
+            Self::Lab => {
+                build_binaries()?;
+                tally.cargo_test(as_root(cargo_test().args(["-p", "ila-labs", "--test", "*"])))
+            }
+        }
+    }
+}
+
+/// Runs the parts that `only` names, or all; returns whether all is well.
+pub fn run(only: &[Part]) -> Result<bool> {
+    setup::run()?;
+    let wanted = |part: &Part| only.is_empty() || only.contains(part);
+    let parts: Vec<_> = Part::value_variants().iter().copied().filter(wanted).collect();
+    if parts.iter().any(|part| part.needs_root()) {
+        step::require_root("the kernel and lab tests load programs and make network namespaces")?;
+    }
+    let mut tally = Tally::default();
+    for part in parts {
+        println!("\n== {} ==", format!("{part:?}").to_lowercase());
+        part.run(&mut tally)?;
+    }
+    tally.print();
+    Ok(tally.is_good())
+}
+
+/// Builds what labs and demo run.
+pub fn build_binaries() -> Result<()> {
+    step::long(
+        "build",
+        "Building ila-agent, ila-ctl and ila-lab",
+        step::cargo().args([
+            "build",
+            "-p",
+            "ila-agent",
+            "-p",
+            "ila-ctl",
+            "-p",
+            "ila-labs",
+            "--bins",
+        ]),
+    )
+}
+
+fn cargo_test() -> Command {
+    let mut command = step::cargo();
+    command.args(["test", "--no-fail-fast"]);
+    command
+}
+
+/// Has cargo build as the user and run the tests as root.
+fn as_root(command: &mut Command) -> &mut Command {
+    if step::is_root() {
+        return command;
+    }
+    let path = env::var("PATH").unwrap_or_default();
+    let runner = format!("target.'cfg(all())'.runner = ['sudo', 'env', 'PATH={path}']");
+    command.arg("--config").arg(runner)
+}
