@@ -70,7 +70,7 @@ fn install_packages(packages: &[&str]) -> Result<()> {
     if which("apt-get").is_none() {
         bail!(
             "missing: {}. This is not a Debian machine, so install what provides them, \
-             or see docs/how-to/build-without-debian.md",
+             or see CONTRIBUTING.md",
             packages.join(", ")
         );
     }
