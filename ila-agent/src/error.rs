@@ -58,6 +58,7 @@ impl From<NetlinkError> for Refusal {
             NetlinkError::InterfaceTaken { .. } => {
                 (ErrorCode::InterfaceTaken, Some("choose another name with --ifname"))
             }
+            NetlinkError::HostInterfaceTaken { .. } => (ErrorCode::InterfaceTaken, None),
             NetlinkError::NoInterface { .. } => (ErrorCode::NotFound, None),
             NetlinkError::Kernel { .. } | NetlinkError::Io { .. } => (ErrorCode::Kernel, None),
         };

@@ -36,16 +36,26 @@ impl Lifecycle {
     pub async fn add(&self, request: AddContainer) -> Result<Container, Refusal> {
         let namespace = Namespace::open(&request.netns)?;
         let container = self.owner.call(|owner| owner.claim(request)).await??;
-        match self.bring_up(&container, &namespace).await {
+        let plan = link_plan(&container);
+        let added = match self.links.make(&plan, &namespace).await {
+            Ok(made) => match self.bring_up(&container, &plan, made.index).await {
+                Ok(added) => Ok(added),
+                Err(refusal) => {
+                    self.undo(&container).await;
+                    Err(refusal)
+                }
+            },
+            // Nothing of the link is there, and what else may have its name
+            // is not ours to remove.
+            Err(error) => Err(error.into()),
+        };
+        match &added {
             Ok(container) => {
                 tracing::info!(name = %container.name, address = %container.address, "container added");
-                Ok(container)
             }
-            Err(refusal) => {
-                self.undo(&container).await;
-                Err(refusal)
-            }
+            Err(_) => self.release(&container).await,
         }
+        added
     }
 
     /// Removes a container and its link.
@@ -86,13 +96,12 @@ impl Lifecycle {
     async fn bring_up(
         &self,
         container: &Container,
-        namespace: &Namespace,
+        plan: &LinkPlan,
+        index: u32,
     ) -> Result<Container, Refusal> {
-        let plan = link_plan(container);
-        let index = self.links.make(&plan, namespace).await?.index;
         let name = container.name.clone();
         self.owner.call(move |owner| owner.connect(&name, index)).await??;
-        self.links.raise(&plan, index).await?;
+        self.links.raise(plan, index).await?;
         let name = container.name.clone();
         self.owner.call(move |owner| owner.commit(&name)).await?
     }
@@ -108,10 +117,12 @@ impl Lifecycle {
         if let Err(error) = self.links.remove(&container.host_interface).await {
             tracing::error!(%error, "the link of a half-made container could not be removed");
         }
+    }
+
+    async fn release(&self, container: &Container) {
         let name = container.name.clone();
-        if let Ok(Err(error)) | Err(error) =
-            self.owner.call(move |owner| owner.release(&name)).await
-        {
+        let released = self.owner.call(move |owner| owner.release(&name)).await;
+        if let Ok(Err(error)) | Err(error) = released {
             tracing::error!(%error, "a half-made container could not be released");
         }
     }

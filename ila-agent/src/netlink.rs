@@ -61,6 +61,15 @@ pub enum NetlinkError {
         /// Its name.
         interface: InterfaceName,
     },
+    /// The host has an interface of the name that ours must have.
+    #[error(
+        "the host has an interface `{interface}` already, which an agent with another \
+         `runtime_dir` must have left; remove it with: ip link del {interface}"
+    )]
+    HostInterfaceTaken {
+        /// Its name.
+        interface: InterfaceName,
+    },
     /// The host has no such interface.
     #[error("there is no interface `{interface}`")]
     NoInterface {
@@ -168,12 +177,10 @@ impl Links {
         namespace: &Namespace,
     ) -> Result<Interface, NetlinkError> {
         let pair = pair_message(plan, namespace);
-        self.handle.link().add(pair).execute().await.map_err(|error| match errno(&error) {
-            // The host's name is derived from a claimed identifier, so it is
-            // the container's that is taken.
-            Errno::EEXIST => NetlinkError::InterfaceTaken { interface: plan.interface.clone() },
-            _ => kernel("make a pair of virtual Ethernet interfaces")(error),
-        })?;
+        match self.handle.link().add(pair).execute().await {
+            Err(error) if errno(&error) == Errno::EEXIST => return Err(self.taken(plan).await),
+            other => other.map_err(kernel("make a pair of virtual Ethernet interfaces"))?,
+        }
         let inside = plan.clone();
         let made = match namespace.run(async move |links| links.set_up_inside(&inside).await).await
         {
@@ -232,6 +239,14 @@ impl Links {
             },
             Err(NetlinkError::NoInterface { .. }) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Which end of the pair could not be made because its name is taken.
+    async fn taken(&self, plan: &LinkPlan) -> NetlinkError {
+        match self.interface(&plan.host_interface).await {
+            Ok(_) => NetlinkError::HostInterfaceTaken { interface: plan.host_interface.clone() },
+            Err(_) => NetlinkError::InterfaceTaken { interface: plan.interface.clone() },
         }
     }
 

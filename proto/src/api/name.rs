@@ -23,7 +23,7 @@ pub enum NameError {
     /// An interface's name.
     #[error(
         "`{0}` cannot be an interface's name: 1 to 15 bytes, not `.`, `..`, `all` or `default`, \
-         without `/`, `:` and white space"
+         without `/`, `:`, `%` and white space"
     )]
     Interface(String),
 }
@@ -41,8 +41,9 @@ pub struct ContainerName(String);
 pub struct NodeName(String);
 
 /// An interface's name by the kernel's rules: 1 to 15 bytes, not `.` or `..`,
-/// without `/`, `:` and white space; nor `all` or `default`, which mean
-/// something else where interfaces have their settings.
+/// without `/`, `:`, white space and `%`, which would make it a template; nor
+/// `all` or `default`, which mean something else where interfaces have their
+/// settings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct InterfaceName(String);
@@ -63,7 +64,9 @@ fn is_plain(text: &str) -> bool {
 fn is_interface(text: &str) -> bool {
     (1..=15).contains(&text.len())
         && ![".", "..", "all", "default"].contains(&text)
-        && !text.contains(|c: char| "/:\0".contains(c) || c.is_whitespace())
+        && !text.contains(|c: char| "/:%\0".contains(c) || c.is_whitespace())
+        // White space to the kernel, which reads bytes as Latin-1.
+        && !text.as_bytes().contains(&0xa0)
 }
 
 macro_rules! name {
@@ -111,4 +114,4 @@ macro_rules! name {
 
 name!(ContainerName, is_plain, Container, "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$");
 name!(NodeName, is_plain, Node, "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$");
-name!(InterfaceName, is_interface, Interface, "^[^/:\\s]{1,15}$");
+name!(InterfaceName, is_interface, Interface, "^[^/:%\\s]{1,15}$");

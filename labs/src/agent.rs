@@ -1,0 +1,300 @@
+//! The agent of a host: its files, its start, its containers.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use nix::unistd::setsid;
+use serde::Serialize;
+use std::os::unix::process::CommandExt as _;
+
+use crate::{
+    ChecksumMode, Error, Hook, Host, Identifier, Prefix, Topology, error::Doing as _, netns::Netns,
+    network, programs, wait_until,
+};
+
+/// How long an agent may take to answer after its start.
+const START: Duration = Duration::from_secs(10);
+
+/// How long an agent may take to add a container.
+const ADD: Duration = Duration::from_secs(10);
+
+/// How many lines of an agent's log an error shows.
+const TAIL_LINES: usize = 15;
+
+/// What an agent did not do as it should. By the time that a user reads it the
+/// log is gone with the lab, hence its end is in here.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// It ended instead of starting.
+    #[error("the agent of host `{host}` ended with {status}; the end of its log:\n{log}")]
+    Ended {
+        /// Its host.
+        host: String,
+        /// How.
+        status: ExitStatus,
+        /// Its last words.
+        log: String,
+    },
+    /// It runs but does not answer.
+    #[error("the agent of host `{host}` does not answer: {reason}; the end of its log:\n{log}")]
+    Silent {
+        /// Its host.
+        host: String,
+        /// What was tried.
+        reason: String,
+        /// Its last words.
+        log: String,
+    },
+    /// It did not add a container.
+    #[error("container `{container}` was not added: {said}\nthe end of the agent's log:\n{log}")]
+    Refused {
+        /// The container.
+        container: String,
+        /// What `ila-ctl` printed.
+        said: String,
+        /// The agent's last words.
+        log: String,
+    },
+}
+
+/// The files of one agent: the directory that it is told to run in.
+#[derive(Clone, Debug)]
+pub struct AgentDir(PathBuf);
+
+impl AgentDir {
+    /// The agent of `host` in the lab with the directory `lab_dir`.
+    pub fn new(lab_dir: &Path, host: &str) -> Self {
+        Self(lab_dir.join(host))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("agent.toml")
+    }
+
+    /// What it prints.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("agent.log")
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.0.join("agent.sock")
+    }
+
+    /// The last lines of what it printed.
+    fn log_tail(&self) -> String {
+        let log = fs::read(self.log()).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+}
+
+/// An agent that this process has started.
+#[derive(Debug)]
+pub struct Agent {
+    host: String,
+    dir: AgentDir,
+    netns: Netns,
+    child: Child,
+}
+
+impl Agent {
+    /// Writes the configuration of the agent of `host` and starts it in
+    /// `netns`.
+    pub fn start(
+        program: &Path,
+        topology: &Topology,
+        host: &Host,
+        dir: AgentDir,
+        netns: Netns,
+    ) -> Result<Self, Error> {
+        let making = || format!("write into {}", dir.path().display());
+        fs::create_dir(dir.path()).doing(making)?;
+        fs::write(dir.config(), config(topology, host, &dir)).doing(making)?;
+        let log = File::create(dir.log()).doing(making)?;
+        let errors = log.try_clone().doing(making)?;
+
+        let mut command = Command::new(program);
+        command
+            .arg("--config")
+            .arg(dir.config())
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        netns.enter(&mut command);
+        let new_session = || {
+            setsid()?;
+            Ok(())
+        };
+        // SAFETY: all that happens in the child is one system call; it takes
+        // no lock and allocates nothing.
+        unsafe { command.pre_exec(new_session) };
+        let child = command.spawn().doing(|| format!("run {}", program.display()))?;
+        Ok(Self { host: host.name.clone(), dir, netns, child })
+    }
+
+    /// Waits until it answers.
+    pub fn await_ready(&mut self, ctl: &Path, interrupted: &AtomicBool) -> Result<(), Error> {
+        let mut reason = "it has not made its socket".to_owned();
+        let ready = wait_until(START, "an answer", || {
+            if interrupted.load(Ordering::Relaxed) {
+                return Some(Err(Error::Interrupted));
+            }
+            if let Some(status) = self.child.try_wait().ok().flatten() {
+                let (host, log) = (self.host.clone(), self.dir.log_tail());
+                return Some(Err(Box::new(AgentError::Ended { host, status, log }).into()));
+            }
+            if !self.dir.socket().exists() {
+                return None;
+            }
+            let mut status = self.ctl(ctl);
+            status.arg("status");
+            match programs::run(status, START, interrupted) {
+                Ok(output) if output.status.success() => Some(Ok(())),
+                Ok(output) => {
+                    reason = said(&output);
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            }
+        });
+        ready.unwrap_or_else(|_| {
+            let (host, log) = (self.host.clone(), self.dir.log_tail());
+            Err(Box::new(AgentError::Silent { host, reason, log }).into())
+        })
+    }
+
+    /// Registers a container of this host.
+    pub fn add(
+        &self,
+        ctl: &Path,
+        container: &crate::Container,
+        netns: &Path,
+        interrupted: &AtomicBool,
+    ) -> Result<(), Error> {
+        let mut command = self.ctl(ctl);
+        command
+            .args(["container", "add", &container.name, "--netns"])
+            .arg(netns)
+            .args(["--identifier", &container.identifier.to_string()]);
+        let output = programs::run(command, ADD, interrupted)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let (container, said) = (container.name.clone(), said(&output));
+        Err(Box::new(AgentError::Refused { container, said, log: self.dir.log_tail() }).into())
+    }
+
+    /// Waits for its end, which somebody else has brought about.
+    pub fn reap(&mut self) {
+        self.child.wait().ok();
+    }
+
+    fn ctl(&self, program: &Path) -> Command {
+        ctl(program, &self.dir, &self.netns)
+    }
+}
+
+/// `ila-ctl`, told whose agent it is to ask. It runs beside the agent, so that
+/// it ends with the lab.
+pub fn ctl(program: &Path, dir: &AgentDir, netns: &Netns) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--socket").arg(dir.socket());
+    netns.enter(&mut command);
+    command
+}
+
+fn said(output: &std::process::Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    format!("{} ({})", said.trim(), output.status)
+}
+
+#[derive(Serialize)]
+struct Config<'a> {
+    node: &'a str,
+    sir_prefix: Prefix,
+    locator: Prefix,
+    uplinks: [&'a str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum_mode: Option<ChecksumMode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<Hook>,
+    runtime_dir: &'a Path,
+    mapping: Vec<Mapping>,
+}
+
+#[derive(Serialize)]
+struct Mapping {
+    identifier: Identifier,
+    locator: Prefix,
+}
+
+/// The configuration of the agent of `host`, which has to know where the
+/// containers of all other hosts are.
+fn config(topology: &Topology, host: &Host, dir: &AgentDir) -> String {
+    let config = Config {
+        node: &host.name,
+        sir_prefix: topology.sir_prefix,
+        locator: host.locator,
+        uplinks: [network::UPLINK],
+        checksum_mode: topology.checksum_mode,
+        hook: topology.hook,
+        runtime_dir: dir.path(),
+        mapping: topology
+            .containers()
+            .filter(|(other, _)| other.name != host.name)
+            .map(|(other, container)| Mapping {
+                identifier: container.identifier,
+                locator: other.locator,
+            })
+            .collect(),
+    };
+    toml::to_string(&config).expect("these values are what TOML has")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_told_of_the_other_hosts_containers() {
+        let mut topology = Topology::builtin("two-hosts").unwrap();
+        let dir = AgentDir::new(Path::new("/run/ila-lab/try"), "h1");
+        let expected = r#"node = "h1"
+sir_prefix = "fd00:db8:0:1::/64"
+locator = "2001:db8:a:1::/64"
+uplinks = ["up0"]
+runtime_dir = "/run/ila-lab/try/h1"
+
+[[mapping]]
+identifier = "2000:0:0:b1"
+locator = "2001:db8:b:1::/64"
+
+[[mapping]]
+identifier = "2000:0:0:b2"
+locator = "2001:db8:b:1::/64"
+"#;
+        assert_eq!(config(&topology, &topology.hosts[0], &dir), expected);
+
+        topology.checksum_mode = Some(ChecksumMode::NoAction);
+        topology.hook = Some(Hook::Clsact);
+        let modes = "checksum_mode = \"no-action\"\nhook = \"clsact\"\nruntime_dir";
+        assert_eq!(
+            config(&topology, &topology.hosts[0], &dir),
+            expected.replace("runtime_dir", modes)
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! From text to a checked [`Topology`].
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    ops::Range,
+    path::Path,
+    str::FromStr,
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{ChecksumMode, Container, Hook, Host, Topology, TopologyError};
+use crate::{Identifier, Prefix, network, plan::ROUTER};
+
+/// The links between hosts and router are numbered by this prefix and the
+/// host's place in the topology, in one group.
+const MAX_HOSTS: usize = 200;
+
+/// Interfaces are called after nodes (`to-NAME`) and have at most 15 bytes.
+const MAX_NAME: usize = 10;
+
+const DEFAULT_MTU: u16 = 1500;
+
+/// What IPv6 asks of a link at least (RFC 8200, section 5), and what a veth
+/// takes at most.
+const MTU: Range<i64> = 1280..65536;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTopology {
+    sir_prefix: Spanned<String>,
+    checksum_mode: Option<ChecksumMode>,
+    hook: Option<Hook>,
+    mtu: Option<Spanned<i64>>,
+    #[serde(default)]
+    host: Vec<Spanned<RawHost>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHost {
+    name: Spanned<String>,
+    locator: Spanned<String>,
+    #[serde(default)]
+    container: Vec<RawContainer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawContainer {
+    name: Spanned<String>,
+    identifier: Spanned<String>,
+}
+
+pub(super) fn topology(path: &str, text: &str) -> Result<Topology, TopologyError> {
+    let text = Text { path, text };
+    let raw: RawTopology = toml::from_str(text.text)
+        .map_err(|error| text.invalid(error.span().unwrap_or_default(), error.message()))?;
+
+    let sir_prefix: Prefix = text.value(&raw.sir_prefix)?;
+    text.outside_the_underlay(&raw.sir_prefix, sir_prefix)?;
+    if raw.host.is_empty() {
+        return Err(text.invalid(raw.sir_prefix.span(), "a topology needs a [[host]] at least"));
+    }
+    if let Some(host) = raw.host.get(MAX_HOSTS) {
+        return Err(text.invalid(host.span(), format!("a lab has at most {MAX_HOSTS} hosts")));
+    }
+
+    let mut seen = Seen::new(&text, sir_prefix);
+    let hosts = raw.host.into_iter().map(Spanned::into_inner);
+    Ok(Topology {
+        name: Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        sir_prefix,
+        checksum_mode: raw.checksum_mode,
+        hook: raw.hook,
+        mtu: raw.mtu.map_or(Ok(DEFAULT_MTU), |mtu| text.mtu(&mtu))?,
+        hosts: hosts.map(|host| seen.host(host)).collect::<Result<_, _>>()?,
+    })
+}
+
+/// The text, for values and errors to point into.
+struct Text<'a> {
+    path: &'a str,
+    text: &'a str,
+}
+
+impl Text<'_> {
+    fn value<T: FromStr<Err: ToString>>(&self, raw: &Spanned<String>) -> Result<T, TopologyError> {
+        raw.as_ref().parse().map_err(|error: T::Err| self.invalid(raw.span(), error.to_string()))
+    }
+
+    fn mtu(&self, raw: &Spanned<i64>) -> Result<u16, TopologyError> {
+        let mtu = *raw.as_ref();
+        u16::try_from(mtu).ok().filter(|_| MTU.contains(&mtu)).ok_or_else(|| {
+            let reason = format!("{mtu} is not between {} and {}", MTU.start, MTU.end - 1);
+            self.invalid(raw.span(), reason)
+        })
+    }
+
+    /// Refuses what would collide with the addresses of the links, which the
+    /// lab picks.
+    fn outside_the_underlay(
+        &self,
+        raw: &Spanned<String>,
+        prefix: Prefix,
+    ) -> Result<(), TopologyError> {
+        let (underlay, length) = network::UNDERLAY;
+        if !prefix.is_in(underlay, length) {
+            return Ok(());
+        }
+        let reason =
+            format!("{prefix} lies in {underlay}/{length}, which the lab numbers its links from");
+        Err(self.invalid(raw.span(), reason))
+    }
+
+    fn invalid(&self, span: Range<usize>, reason: impl Into<String>) -> TopologyError {
+        TopologyError::Invalid {
+            path: self.path.to_owned(),
+            line: self.line(span.start),
+            key: self.key(span.start),
+            reason: reason.into(),
+        }
+    }
+
+    /// The line that holds the byte at `offset`, from 1.
+    fn line(&self, offset: usize) -> usize {
+        1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+    }
+
+    /// The key or the table that stands on the line of `offset`.
+    fn key(&self, offset: usize) -> String {
+        let line = self.text.lines().nth(self.line(offset) - 1).unwrap_or_default();
+        let key = line.split('=').next().unwrap_or_default();
+        key.trim_matches(|it: char| it.is_whitespace() || "[]".contains(it)).to_owned()
+    }
+}
+
+/// What has been read so far, for there may be nothing twice; with the line
+/// that has it.
+struct Seen<'a> {
+    text: &'a Text<'a>,
+    sir_prefix: Prefix,
+    names: BTreeMap<String, usize>,
+    locators: BTreeMap<Prefix, usize>,
+    identifiers: BTreeMap<Identifier, usize>,
+}
+
+impl<'a> Seen<'a> {
+    fn new(text: &'a Text<'a>, sir_prefix: Prefix) -> Self {
+        let (names, locators, identifiers) = Default::default();
+        Self { text, sir_prefix, names, locators, identifiers }
+    }
+
+    fn host(&mut self, raw: RawHost) -> Result<Host, TopologyError> {
+        Ok(Host {
+            name: self.name(raw.name)?,
+            locator: self.locator(&raw.locator)?,
+            containers: raw
+                .container
+                .into_iter()
+                .map(|raw| self.container(raw))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn container(&mut self, raw: RawContainer) -> Result<Container, TopologyError> {
+        Ok(Container {
+            name: self.name(raw.name)?,
+            identifier: {
+                let identifier = self.text.value(&raw.identifier)?;
+                once(self.text, &mut self.identifiers, identifier, &raw.identifier)?;
+                identifier
+            },
+        })
+    }
+
+    fn name(&mut self, raw: Spanned<String>) -> Result<String, TopologyError> {
+        let name = raw.as_ref();
+        let valid = (1..=MAX_NAME).contains(&name.len())
+            && !name.starts_with('-')
+            && name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-');
+        let reason = if !valid {
+            format!(
+                "`{name}` cannot be a node's name: 1 to {MAX_NAME} of a-z, 0-9 and `-`, \
+                 the first no `-`"
+            )
+        } else if name == ROUTER {
+            format!("`{ROUTER}` is the name of the router")
+        } else {
+            once(self.text, &mut self.names, name.clone(), &raw)?;
+            return Ok(raw.into_inner());
+        };
+        Err(self.text.invalid(raw.span(), reason))
+    }
+
+    fn locator(&mut self, raw: &Spanned<String>) -> Result<Prefix, TopologyError> {
+        let locator = self.text.value(raw)?;
+        self.text.outside_the_underlay(raw, locator)?;
+        if locator == self.sir_prefix {
+            let reason = format!("{locator} is the SIR prefix; a locator is another one");
+            return Err(self.text.invalid(raw.span(), reason));
+        }
+        once(self.text, &mut self.locators, locator, raw)?;
+        Ok(locator)
+    }
+}
+
+fn once<T: Ord>(
+    text: &Text<'_>,
+    seen: &mut BTreeMap<T, usize>,
+    value: T,
+    raw: &Spanned<String>,
+) -> Result<(), TopologyError> {
+    match seen.entry(value) {
+        Entry::Vacant(entry) => {
+            entry.insert(text.line(raw.span().start));
+            Ok(())
+        }
+        Entry::Occupied(entry) => {
+            let reason = format!("`{}` stands on line {} already", raw.as_ref(), entry.get());
+            Err(text.invalid(raw.span(), reason))
+        }
+    }
+}

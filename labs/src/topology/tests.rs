@@ -1,0 +1,210 @@
+use super::*;
+
+const TWO: &str = include_str!("../../topologies/two-hosts.toml");
+
+fn refusal(text: &str) -> String {
+    Topology::parse("dir/bad.toml", text).expect_err(text).to_string()
+}
+
+#[test]
+fn the_built_in_ones_are_right() {
+    for (name, _) in BUILT_IN {
+        let topology = Topology::builtin(name).expect(name);
+        assert_eq!(topology.name, name);
+        assert!(topology.hosts.iter().all(|host| host.containers.len() == 2));
+    }
+    assert_eq!(Topology::builtin("two-hosts").unwrap().hosts.len(), 2);
+    assert_eq!(Topology::builtin("three-hosts").unwrap().hosts.len(), 3);
+}
+
+#[test]
+fn everything_is_read() {
+    let topology = Topology::parse(
+        "dir/all.toml",
+        r#"
+            sir_prefix = "fd00:db8:0:1::/64"
+            checksum_mode = "neutral-map-auto"
+            hook = "clsact"
+            mtu = 9000
+            [[host]]
+            name = "h1"
+            locator = "2001:db8:a:1::/64"
+            [[host.container]]
+            name = "a-1"
+            identifier = "2000:0:0:00a1"
+            [[host]]
+            name = "h2"
+            locator = "2001:db8:b:1::/64"
+        "#,
+    )
+    .unwrap();
+    let container = Container { name: "a-1".into(), identifier: "2000:0:0:a1".parse().unwrap() };
+    let h1 = Host {
+        name: "h1".into(),
+        locator: "2001:db8:a:1::/64".parse().unwrap(),
+        containers: vec![container],
+    };
+    let h2 = Host {
+        name: "h2".into(),
+        locator: "2001:db8:b:1::/64".parse().unwrap(),
+        containers: vec![],
+    };
+    let expected = Topology {
+        name: "all".into(),
+        sir_prefix: "fd00:db8:0:1::/64".parse().unwrap(),
+        checksum_mode: Some(ChecksumMode::NeutralMapAuto),
+        hook: Some(Hook::Clsact),
+        mtu: 9000,
+        hosts: vec![h1, h2],
+    };
+    assert_eq!(topology, expected);
+    let json = serde_json::to_string(&expected).unwrap();
+    assert_eq!(serde_json::from_str::<Topology>(&json).unwrap(), expected);
+}
+
+/// Replaces the first by the second in two-hosts.toml, and expects the third
+/// to be said of it.
+fn check(table: &[(&str, &str, &str)]) {
+    for (good, bad, expected) in table {
+        assert!(TWO.contains(good), "{good}");
+        let text = TWO.replacen(good, bad, 1);
+        assert_eq!(refusal(&text), format!("dir/bad.toml: {expected}"), "{bad}");
+    }
+}
+
+#[test]
+fn a_wrong_value_is_named_with_file_line_key_and_reason() {
+    check(&[
+        (
+            r#"sir_prefix = "fd00:db8:0:1::/64""#,
+            r#"sir_prefix = "fd00:db8::/48""#,
+            "line 7: `sir_prefix`: `fd00:db8::/48` is not 64 bits long, as SIR prefixes and \
+             locators are",
+        ),
+        (
+            r#"sir_prefix = "fd00:db8:0:1::/64""#,
+            r#"sir_prefix = "2001:db8:ffff:7::/64""#,
+            "line 7: `sir_prefix`: 2001:db8:ffff:7::/64 lies in 2001:db8:ffff::/48, which the \
+             lab numbers its links from",
+        ),
+        (
+            r#"name = "a1""#,
+            r#"name = "A1""#,
+            "line 14: `name`: `A1` cannot be a node's name: 1 to 10 of a-z, 0-9 and `-`, the \
+             first no `-`",
+        ),
+        (
+            r#"name = "a1""#,
+            r#"name = "-a1""#,
+            "line 14: `name`: `-a1` cannot be a node's name: 1 to 10 of a-z, 0-9 and `-`, the \
+             first no `-`",
+        ),
+        (
+            r#"name = "a1""#,
+            r#"name = "a1234567890""#,
+            "line 14: `name`: `a1234567890` cannot be a node's name: 1 to 10 of a-z, 0-9 and \
+             `-`, the first no `-`",
+        ),
+        (r#"name = "a1""#, r#"name = "rt""#, "line 14: `name`: `rt` is the name of the router"),
+        (r#"name = "a2""#, r#"name = "h1""#, "line 18: `name`: `h1` stands on line 10 already"),
+        (
+            r#""2000:0:0:b2""#,
+            r#""2000:0:0:00a1""#,
+            "line 31: `identifier`: `2000:0:0:00a1` stands on line 15 already",
+        ),
+        (
+            r#""2000:0:0:b2""#,
+            r#""3000:0:0:b2""#,
+            "line 31: `identifier`: `3000:0:0:b2` is not for containers: the first group of \
+             their identifiers is 2000 to 2fff",
+        ),
+        (
+            r#""2001:db8:b:1::/64""#,
+            r#""2001:db8:a:1::/64""#,
+            "line 23: `locator`: `2001:db8:a:1::/64` stands on line 11 already",
+        ),
+        (
+            r#""2001:db8:b:1::/64""#,
+            r#""fd00:db8:0:1::/64""#,
+            "line 23: `locator`: fd00:db8:0:1::/64 is the SIR prefix; a locator is another one",
+        ),
+        (
+            r#""2001:db8:b:1::/64""#,
+            r#""2001:db8:ffff::/64""#,
+            "line 23: `locator`: 2001:db8:ffff::/64 lies in 2001:db8:ffff::/48, which the lab \
+             numbers its links from",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_toml_is_named_with_file_line_key_and_reason() {
+    check(&[
+        (
+            "[[host]]\nname = \"h2\"",
+            "[[host]]\nnmae = \"h2\"",
+            "line 22: `nmae`: unknown field `nmae`, expected one of `name`, `locator`, \
+             `container`",
+        ),
+        ("[[host]]\nname = \"h2\"", "[[host]]", "line 21: `host`: missing field `name`"),
+        (
+            r#"locator = "2001:db8:b:1::/64""#,
+            "locator = 7",
+            "line 23: `locator`: invalid type: integer `7`, expected a string",
+        ),
+        (
+            r#"locator = "2001:db8:b:1::/64""#,
+            "locator = ",
+            "line 23: `locator`: string values must be quoted, expected literal string",
+        ),
+        (
+            "sir_prefix",
+            "mtu = 1279\nsir_prefix",
+            "line 7: `mtu`: 1279 is not between 1280 and 65535",
+        ),
+        (
+            "sir_prefix",
+            "hook = \"xdp\"\nsir_prefix",
+            "line 7: `hook`: unknown variant `xdp`, expected one of `auto`, `tcx`, `clsact`",
+        ),
+        (
+            "sir_prefix",
+            "checksum_mode = \"none\"\nsir_prefix",
+            "line 7: `checksum_mode`: unknown variant `none`, expected one of `neutral-map`, \
+             `neutral-map-auto`, `no-action`",
+        ),
+    ]);
+}
+
+#[test]
+fn there_are_one_to_two_hundred_hosts() {
+    let head = "sir_prefix = \"fd00:db8:0:1::/64\"\n";
+    assert_eq!(
+        refusal(head),
+        "dir/bad.toml: line 1: `sir_prefix`: a topology needs a [[host]] at least"
+    );
+    let hosts = |count| {
+        (1..=count).fold(head.to_owned(), |text, n| {
+            format!("{text}[[host]]\nname = \"h{n}\"\nlocator = \"2001:db8:a:{n:x}::/64\"\n")
+        })
+    };
+    assert_eq!(Topology::parse("many.toml", &hosts(200)).unwrap().hosts.len(), 200);
+    assert_eq!(refusal(&hosts(201)), "dir/bad.toml: line 602: `host`: a lab has at most 200 hosts");
+}
+
+#[test]
+fn a_topology_is_built_in_or_a_file() {
+    assert_eq!(Topology::load("two-hosts").unwrap().name, "two-hosts");
+    assert_eq!(
+        Topology::load("no-hosts").unwrap_err().to_string(),
+        "no built-in topology is called `no-hosts`, only two-hosts and three-hosts; \
+         for a file give a path with a `/` or the ending .toml"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mine.toml");
+    fs::write(&path, TWO).unwrap();
+    assert_eq!(Topology::load(path.to_str().unwrap()).unwrap().name, "mine");
+    let missing = dir.path().join("none.toml");
+    let error = Topology::load(missing.to_str().unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read the topology /"), "{error}");
+}

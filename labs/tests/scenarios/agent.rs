@@ -1,0 +1,205 @@
+//! Agents that end, are killed and come back.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use ila_labs::wait_until;
+use nix::sys::signal::Signal;
+
+use crate::{
+    common::{ok, refused},
+    overlay::{Overlay, PATIENCE, bin_dir},
+};
+
+const HOOKS: [&str; 2] = ["tcx", "clsact"];
+
+/// A lab whose agents attach by `hook`.
+fn attached_by(hook: &str) -> Overlay {
+    Overlay::up(&format!("agent-{hook}"), "two-hosts", |text| format!("hook = \"{hook}\"\n{text}"))
+}
+
+#[test]
+fn an_agent_told_to_end_detaches_and_the_next_one_adopts_its_containers() {
+    for hook in HOOKS {
+        let overlay = attached_by(hook);
+        assert!(overlay.pings("a1", "b1"));
+        let before = ok(&mut overlay.ctl("h1", &["container", "ls", "-o", "json"]));
+
+        overlay.end_agent("h1", Signal::SIGTERM);
+        assert!(overlay.log("h1").contains("detached"), "{}", overlay.log("h1"));
+        assert!(!overlay.pings("a1", "b1"), "nobody translates any more");
+        assert_eq!(filters(&overlay), 0, "{hook}");
+        refused(&mut overlay.ctl("h1", &["status"]), 3);
+
+        let agent = overlay.start_agent("h1");
+        assert_eq!(ok(&mut overlay.ctl("h1", &["container", "ls", "-o", "json"])), before);
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
+        drop(agent);
+    }
+}
+
+#[test]
+fn an_agent_that_was_killed_is_followed_by_one_that_works() {
+    for hook in HOOKS {
+        let overlay = attached_by(hook);
+        overlay.end_agent("h1", Signal::SIGKILL);
+        let socket = overlay.lab.socket("h1").expect("the host is there");
+        assert!(socket.exists(), "it had no time to remove its socket");
+        refused(&mut overlay.ctl("h1", &["status"]), 3);
+
+        let agent = overlay.start_agent("h1");
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
+        // One on the uplink, one on each container's link, none left over.
+        let expected = if hook == "clsact" { 3 } else { 0 };
+        assert_eq!(filters(&overlay), expected, "{hook}");
+        drop(agent);
+    }
+}
+
+/// How many filters of ours h1 has; links of TCX are no filters.
+fn filters(overlay: &Overlay) -> usize {
+    let show = |interface: &str| {
+        ok(overlay.node("h1").command("tc").args(["filter", "show", "dev", interface, "ingress"]))
+    };
+    let all = overlay.interfaces("h1");
+    all.iter().map(|interface| show(interface).matches("direct-action").count()).sum()
+}
+
+/// However far the agent got with a container, its successor either has it
+/// whole or has nothing of it.
+#[test]
+fn a_container_half_made_when_the_agent_is_killed_is_cleared_away() {
+    const KILLS: u32 = 24;
+    let overlay = Overlay::of("half-made", "two-hosts");
+    overlay.end_agent("h1", Signal::SIGTERM);
+    let mut made = 0;
+    for kill in 0..KILLS {
+        let mut agent = overlay.start_agent("h1");
+        let name = format!("x{kill}");
+        let netns = Netns::add(&name);
+        let mut add = overlay.ctl("h1", &["container", "add", &name, "--netns", &netns.path()]);
+        add.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut add = add.spawn().expect("ila-ctl can be run");
+        // Spread over the time that it takes to add one.
+        thread::sleep(Duration::from_millis(u64::from(kill)));
+        agent.0.kill().expect("it runs");
+        agent.0.wait().expect("it has ended");
+        let added = add.wait().expect("it has ended").success();
+
+        let agent = overlay.start_agent("h1");
+        let listed = ok(&mut overlay.ctl("h1", &["container", "ls", "-o", "json"]));
+        let listed: serde_json::Value = serde_json::from_str(&listed).expect("it is JSON");
+        let listed = listed["containers"].as_array().expect("it is a list");
+        let mut expected: Vec<_> = listed
+            .iter()
+            .map(|it| it["host_interface"].as_str().expect("it has one").to_owned())
+            .collect();
+        let mut links = overlay.interfaces("h1");
+        links.retain(|link| link.starts_with("ila"));
+        expected.sort();
+        links.sort();
+        assert_eq!(links, expected, "killed after {kill} ms");
+        let is_listed = listed.iter().any(|it| it["name"] == name.as_str());
+        assert!(is_listed || !added, "{name} was said to be added");
+        let inside = ok(Command::new("ip").args(["-n", &name, "-oneline", "link"]));
+        assert_eq!(inside.contains("eth0"), is_listed, "killed after {kill} ms: {inside}");
+        if is_listed {
+            made += 1;
+            ok(&mut overlay.ctl("h1", &["container", "rm", &name]));
+        }
+        drop(agent);
+    }
+    assert!(0 < made && made < KILLS, "{made} of {KILLS} were made: the moments are not spread");
+}
+
+/// A namespace of the test's own, by a name that `ip` knows.
+struct Netns(String);
+
+impl Netns {
+    fn add(name: &str) -> Self {
+        ok(Command::new("ip").args(["netns", "add", name]));
+        Self(name.to_owned())
+    }
+
+    fn path(&self) -> String {
+        format!("/run/netns/{}", self.0)
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_second_agent_on_the_same_runtime_directory_is_refused() {
+    let overlay = Overlay::of("second", "two-hosts");
+    let config = overlay.lab.runtime_dir("h1").expect("the host is there").join("agent.toml");
+    let mut second = overlay.node("h1").command(bin_dir().join("ila-agent"));
+    let said = refused(second.arg("--config").arg(config), 1);
+    assert!(said.contains("another agent runs on the runtime directory"), "{said}");
+    assert!(overlay.pings("a1", "b1"), "the first one is not disturbed");
+    ok(&mut overlay.ctl("h1", &["status"]));
+}
+
+#[test]
+fn an_agent_without_privilege_says_which_and_changes_nothing() {
+    let overlay = Overlay::of("nobody", "two-hosts");
+    let dir = overlay.lab.dir().join("nobody");
+    fs::create_dir(&dir).expect("the folder can be made");
+    let config = config_in(&dir, "uplinks = [\"up0\"]");
+    let agent = bin_dir().join("ila-agent");
+    let mut nobody = overlay.node("h1").command("setpriv");
+    nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--"]);
+    // The binary lies where nobody may not look, so it comes by descriptor.
+    let file = fs::File::open(agent).expect("the agent is there");
+    let said = refused(nobody.arg("/proc/self/fd/0").arg("--config").arg(config).stdin(file), 1);
+    assert!(said.contains("CAP_NET_ADMIN") && said.contains("run ila-agent as root"), "{said}");
+    assert_eq!(fs::read_dir(&dir).expect("it is there").count(), 1, "only the configuration");
+    fs::remove_dir_all(&dir).expect("it can be removed");
+}
+
+#[test]
+fn an_uplink_that_cannot_be_one_is_named() {
+    let overlay = Overlay::of("uplink", "two-hosts");
+    let dir = overlay.lab.dir().join("other");
+    fs::create_dir(&dir).expect("the folder can be made");
+    for (uplink, says) in [("up9", "there is no interface `up9`"), ("lo", "no Ethernet interface")] {
+        let config = config_in(&dir, &format!("uplinks = [\"{uplink}\"]"));
+        let mut agent = overlay.node("h1").command(bin_dir().join("ila-agent"));
+        let said = refused(agent.arg("--config").arg(config), 1);
+        assert!(said.contains("`uplinks`") && said.contains(says), "{said}");
+    }
+    fs::remove_dir_all(&dir).expect("it can be removed");
+}
+
+/// A configuration that is fine but for `line`.
+fn config_in(dir: &std::path::Path, line: &str) -> std::path::PathBuf {
+    let path = dir.join("agent.toml");
+    let text = format!(
+        "node = \"x\"\nsir_prefix = \"fd00:9::/64\"\nlocator = \"2001:db8:9::/64\"\n{line}\n\
+         runtime_dir = \"{}/run\"\n",
+        dir.display()
+    );
+    fs::write(&path, text).expect("it can be written");
+    path
+}
+
+#[test]
+fn a_container_whose_namespace_is_gone_can_be_removed() {
+    let overlay = Overlay::of("gone", "two-hosts");
+    let netns = Netns::add("goner");
+    ok(&mut overlay.ctl("h1", &["container", "add", "goner", "--netns", &netns.path()]));
+    let links = || overlay.interfaces("h1").len();
+    let with = links();
+    drop(netns);
+    wait_until(PATIENCE, "the link to go with its namespace", || (links() < with).then_some(()))
+        .unwrap_or_else(|error| panic!("{error}"));
+    ok(&mut overlay.ctl("h1", &["container", "rm", "goner"]));
+    assert!(!ok(&mut overlay.ctl("h1", &["container", "ls"])).contains("goner"));
+}

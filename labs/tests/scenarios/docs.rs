@@ -1,0 +1,172 @@
+//! Every command in the documentation, run as it stands there.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use crate::{
+    common::{Mounts, TestLab, World, ok},
+    overlay::{Overlay, bin_dir},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("labs lies in the workspace").to_owned()
+}
+
+/// A shell that is fed one block of commands after the other.
+struct Shell {
+    bash: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Shell {
+    /// `command` starts bash. In it `sudo` is whoever runs this already, and
+    /// cargo has built already.
+    fn start(command: &mut Command) -> Self {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut bash = command
+            .env("PATH", format!("{}:{path}", bin_dir().display()))
+            .current_dir(root())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("bash can be run");
+        let answers = BufReader::new(bash.stdout.take().expect("it is piped"));
+        let mut shell = Self { bash, answers };
+        shell.run("sudo() { [ \"$1\" = -E ] && shift; \"$@\"; }; cargo() { :; }; exec 2>&1");
+        shell
+    }
+
+    /// Runs a block; a command that fails, fails it. Returns what it printed.
+    fn run(&mut self, block: &str) -> String {
+        let stdin = self.bash.stdin.as_mut().expect("it is piped");
+        let guarded = format!("trap 'echo FAILED: $BASH_COMMAND' ERR\n{block}\necho END-OF-BLOCK\n");
+        stdin.write_all(guarded.as_bytes()).expect("bash reads it");
+        let mut said = String::new();
+        for line in (&mut self.answers).lines().map_while(Result::ok) {
+            if line == "END-OF-BLOCK" {
+                assert!(!said.contains("FAILED: "), "{block}\n{said}");
+                return said;
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+        panic!("bash ended in\n{block}\n{said}");
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        drop(self.bash.stdin.take());
+        let _ = self.bash.kill();
+        let _ = self.bash.wait();
+    }
+}
+
+/// The blocks of a page that are commands, each with what stands behind `sh`.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join(page)).expect(page);
+    let mut found = Vec::new();
+    let mut block: Option<(String, String)> = None;
+    for line in text.lines() {
+        match (&mut block, line.strip_prefix("```")) {
+            (None, Some(info)) => block = Some((info.to_owned(), String::new())),
+            (Some((_, commands)), None) => commands.extend([line, "\n"]),
+            (Some(_), Some(_)) => found.extend(block.take()),
+            (None, None) => {}
+        }
+    }
+    found.retain(|(info, _)| info.split(' ').next() == Some("sh"));
+    found.into_iter().map(|(info, text)| (info[2..].trim().to_owned(), text)).collect()
+}
+
+/// No page has commands that no test below runs.
+#[test]
+fn every_page_with_commands_is_known() {
+    let mut pages = Vec::new();
+    let mut folders = vec![root().join("docs"), root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("it can be read") {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() && folder != root() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "md") {
+                let page = path.strip_prefix(root()).expect("it lies there").display().to_string();
+                if !blocks(&page).is_empty() {
+                    pages.push(page);
+                }
+            }
+        }
+    }
+    pages.sort();
+    assert_eq!(pages, ["README.md", "docs/how-to/lab.md", "docs/how-to/two-hosts.md"]);
+}
+
+/// The first is run by the test below, by way of what it calls; the second is
+/// what runs this test.
+#[test]
+fn the_readme_has_two_commands() {
+    let commands: Vec<_> = blocks("README.md").into_iter().map(|(_, text)| text).collect();
+    assert_eq!(commands, ["cargo xtask demo\n", "cargo xtask test\n"]);
+}
+
+#[test]
+fn the_demo_shows_real_packets_and_leaves_nothing() {
+    let world = World::enter(Mounts::Private);
+    let before = world.look();
+    let lab = TestLab::new("demo");
+    let said = ok(Command::new(bin_dir().join("ila-lab")).args(["demo", "--name", &lab.name]));
+    for line in [
+        "destination      fd00:db8:0:1:2000::b1  2001:db8:b:1:3000::cda5  fd00:db8:0:1:2000::b1",
+        "But for the hop limit, b1 received what a1 sent: yes.",
+        "3 packets transmitted, 3 received",
+        "Gbits/sec",
+        "egress-translated",
+        "Nothing is left.",
+    ] {
+        assert!(said.contains(line), "no {line:?} in\n{said}");
+    }
+    assert!(!said.contains("WRONG"), "{said}");
+    before.assert_same(&world.look(), "the demo");
+}
+
+#[test]
+fn the_lab_how_to() {
+    let world = World::enter(Mounts::Private);
+    let before = world.look();
+    let mut shell = Shell::start(&mut Command::new("bash"));
+    // The page says target/debug, which is where cargo builds by default.
+    let mut said = String::new();
+    for (_, block) in blocks("docs/how-to/lab.md") {
+        said += &shell.run(&block.replace("target/debug", &bin_dir().to_string_lossy()));
+    }
+    drop(shell);
+    assert_eq!(said.matches("3 received").count(), 2, "{said}");
+    before.assert_same(&world.look(), "the lab how-to");
+}
+
+#[test]
+fn the_two_hosts_how_to() {
+    let overlay = Overlay::bare("how-to", "two-hosts");
+    let mut shells = BTreeMap::new();
+    for host in ["h1", "h2"] {
+        overlay.end_agent(host, nix::sys::signal::Signal::SIGTERM);
+        // Two hosts on one machine: each with files of its own where the page
+        // says that they are.
+        let mut bash = overlay.node(host).command("unshare");
+        bash.args(["--mount", "bash", "-c"]).arg(
+            "for dir in /etc /run; do mount -t tmpfs tmpfs $dir; done; exec bash",
+        );
+        shells.insert(host, Shell::start(&mut bash));
+    }
+    let mut said = String::new();
+    for (host, block) in blocks("docs/how-to/two-hosts.md") {
+        said += &shells.get_mut(host.as_str()).expect("the page says on which host").run(&block);
+    }
+    assert!(said.contains("3 received"), "{said}");
+    assert!(said.contains("egress-translated") && said.contains("ingress-restored"), "{said}");
+}

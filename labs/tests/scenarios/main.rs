@@ -1,0 +1,14 @@
+//! Scenarios with the real binaries: hosts and containers in namespaces.
+//!
+//! Each test has a world of its own (see [`common::World`]), so that all of
+//! them run side by side, and next to other runs of the same.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod agent;
+mod bad_input;
+mod docs;
+mod overlay;
+mod traffic;
+mod wire;

@@ -1,0 +1,243 @@
+//! A lab to send packets through, and programs that send them.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::{Path, PathBuf},
+    process::{self, Child, Command},
+    thread,
+    time::Duration,
+};
+
+use ila_labs::{Lab, Node, Options, Topology, wait_until};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sched::{CloneFlags, setns},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::common::{Mounts, World, ok};
+
+/// How long anything here may take at most.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A lab in a world of its own.
+pub struct Overlay {
+    pub lab: Lab,
+    _world: World,
+}
+
+impl Overlay {
+    /// Brings up a built-in topology, changed by `change`.
+    pub fn up(test: &str, topology: &str, change: impl Fn(&str) -> String) -> Self {
+        Self::with(test, topology, change, Options::default())
+    }
+
+    /// The same as it is.
+    pub fn of(test: &str, topology: &str) -> Self {
+        Self::up(test, topology, str::to_owned)
+    }
+
+    /// The same with no container registered.
+    pub fn bare(test: &str, topology: &str) -> Self {
+        let options = Options { no_register: true, ..Options::default() };
+        Self::with(test, topology, str::to_owned, options)
+    }
+
+    fn with(
+        test: &str,
+        topology: &str,
+        change: impl Fn(&str) -> String,
+        options: Options,
+    ) -> Self {
+        let world = World::enter(Mounts::Private);
+        let path = format!("{}/topologies/{topology}.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = change(&std::fs::read_to_string(&path).expect("the topology is there"));
+        let topology = Topology::parse(&path, &text).expect("the topology is valid");
+        let options = Options { bin_dir: Some(bin_dir()), ..options };
+        let lab = Lab::up(&topology, &format!("t{}-{test}", process::id()), &options);
+        Self { lab: lab.unwrap_or_else(|error| panic!("{error}")), _world: world }
+    }
+
+    pub fn node(&self, name: &str) -> Node {
+        self.lab.node(name).expect("the topology has the node")
+    }
+
+    pub fn address(&self, container: &str) -> Ipv6Addr {
+        self.lab.address(container).expect("the topology has the container")
+    }
+
+    /// `ila-ctl` on a host.
+    pub fn ctl(&self, host: &str, args: &[&str]) -> Command {
+        let mut command = self.lab.ctl(host).expect("the topology has the host");
+        command.args(args);
+        command
+    }
+
+    /// Pings once; whether an answer came.
+    pub fn pings(&self, from: &str, to: &str) -> bool {
+        let to = self.address(to).to_string();
+        let ping = self.node(from).command("ping").args(["-c1", "-W1", &to]).output();
+        ping.expect("ping can be run").status.success()
+    }
+
+    /// How many packets a host has counted under a fate.
+    pub fn count(&self, host: &str, fate: &str) -> u64 {
+        let json = ok(&mut self.ctl(host, &["counters", "-o", "json"]));
+        let reply: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        let counters = reply["counters"].as_array().expect("it has counters");
+        let counter = counters.iter().find(|it| it["name"] == fate).expect("the fate exists");
+        counter["packets"].as_u64().expect("packets are counted")
+    }
+
+    /// Ends the agent of a host by `signal` and waits until it is gone.
+    pub fn end_agent(&self, host: &str, signal: Signal) {
+        let node = self.node(host);
+        for pid in node.processes().expect("processes can be listed") {
+            kill(Pid::from_raw(pid.cast_signed()), signal).expect("the agent runs");
+        }
+        // The last that goes of a process are its files, and with them the lock.
+        let lock = self.lab.runtime_dir(host).expect("the host is there").join("agent.lock");
+        wait_until(PATIENCE, "the agent to end", || {
+            let file = File::open(&lock).expect("the agent has made it");
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()
+        })
+        .map(drop)
+        .unwrap_or_else(|error| panic!("{error}\n{}", self.log(host)));
+    }
+
+    /// Starts the agent of a host again and waits until it answers.
+    pub fn start_agent(&self, host: &str) -> Agent {
+        let config = self.lab.runtime_dir(host).expect("the host is there").join("agent.toml");
+        let agent = self.node(host).command(bin_dir().join("ila-agent")).arg("--config").arg(config).spawn();
+        let agent = Agent(agent.expect("the agent can be run"));
+        ok(&mut self.ctl(host, &["status", "--wait", "10s"]));
+        agent
+    }
+
+    pub fn log(&self, host: &str) -> String {
+        self.lab.agent_log(host).unwrap_or_default()
+    }
+
+    /// The names of a node's interfaces.
+    pub fn interfaces(&self, node: &str) -> Vec<String> {
+        let links = ok(self.node(node).command("ip").args(["-json", "link"]));
+        let links: serde_json::Value = serde_json::from_str(&links).expect("it is JSON");
+        let links = links.as_array().expect("it is a list").iter();
+        links.map(|it| it["ifname"].as_str().expect("it has a name").to_owned()).collect()
+    }
+}
+
+/// An agent that a test started; killed if the test ends before it.
+pub struct Agent(pub Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Where cargo has put the binaries.
+pub fn bin_dir() -> PathBuf {
+    let lab = Path::new(env!("CARGO_BIN_EXE_ila-lab"));
+    lab.parent().expect("it lies in a folder").to_owned()
+}
+
+/// Does `work` on a thread inside the node's network namespace.
+pub fn inside<T: Send>(node: &Node, work: impl FnOnce() -> T + Send) -> T {
+    let file = File::open(node.netns()).expect("the namespace is there");
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            setns(&file, CloneFlags::CLONE_NEWNET).expect("root may enter it");
+            work()
+        });
+        inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Answers every datagram with itself until the socket times out.
+pub struct UdpEcho {
+    pub to: SocketAddr,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl UdpEcho {
+    pub fn start(node: &Node, address: Ipv6Addr) -> Self {
+        let socket = inside(node, || UdpSocket::bind((address, 0)).expect("the address is there"));
+        let to = socket.local_addr().expect("it is bound");
+        let echo = move || {
+            let mut buffer = vec![0; 1 << 16];
+            // An empty datagram ends it.
+            while let Ok((length @ 1.., from)) = socket.recv_from(&mut buffer) {
+                socket.send_to(&buffer[..length], from).expect("it can be sent");
+            }
+        };
+        Self { to, thread: Some(thread::spawn(echo)) }
+    }
+
+    /// Sends datagrams of these lengths, one after the other, and demands each
+    /// back, unchanged.
+    pub fn exchange(&self, node: &Node, lengths: &[usize]) {
+        inside(node, || {
+            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a port is free");
+            socket.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
+            socket.connect(self.to).expect("there is a route");
+            let mut buffer = vec![0; 1 << 16];
+            for &length in lengths {
+                let sent: Vec<u8> = (0..length).map(|at| (at * 31 + length) as u8).collect();
+                socket.send(&sent).expect("it can be sent");
+                let received = socket.recv(&mut buffer).expect("it comes back");
+                assert!(buffer[..received] == sent[..], "{length} bytes came back changed");
+            }
+        });
+    }
+
+    pub fn end(mut self, node: &Node) {
+        inside(node, || {
+            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a port is free");
+            socket.send_to(&[], self.to).expect("it can be sent");
+        });
+        self.thread.take().expect("it runs").join().expect("it has not panicked");
+    }
+}
+
+/// Opens `connections` at once from `from` to `to`, sends `bytes` on each, and
+/// demands them back, unchanged.
+pub fn tcp_exchange(from: &Node, to: &Node, address: Ipv6Addr, connections: usize, bytes: usize) {
+    let listener = inside(to, || TcpListener::bind((address, 0)).expect("the address is there"));
+    let target = listener.local_addr().expect("it is bound");
+    let server = thread::spawn(move || {
+        let mut echoes = Vec::new();
+        for stream in listener.incoming().take(connections) {
+            let mut stream = stream.expect("a connection comes");
+            echoes.push(thread::spawn(move || {
+                let mut all = Vec::new();
+                stream.read_to_end(&mut all).expect("all of it comes");
+                stream.write_all(&all).expect("it can be sent");
+            }));
+        }
+        echoes.into_iter().for_each(|echo| echo.join().expect("it has not panicked"));
+    });
+    inside(from, || {
+        let streams: Vec<_> = (0..connections)
+            .map(|_| TcpStream::connect_timeout(&target, PATIENCE).expect("it connects"))
+            .collect();
+        thread::scope(|scope| {
+            for (number, mut stream) in streams.into_iter().enumerate() {
+                scope.spawn(move || {
+                    let sent: Vec<u8> = (0..bytes).map(|at| (at * 7 + number) as u8).collect();
+                    stream.set_read_timeout(Some(PATIENCE)).expect("timeouts can be set");
+                    stream.write_all(&sent).expect("it can be sent");
+                    stream.shutdown(Shutdown::Write).expect("it is connected");
+                    let mut received = Vec::new();
+                    stream.read_to_end(&mut received).expect("all of it comes back");
+                    assert!(received == sent, "connection {number} brought back something else");
+                });
+            }
+        });
+    });
+    server.join().expect("it has not panicked");
+}
