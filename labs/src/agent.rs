@@ -23,6 +23,9 @@ const START: Duration = Duration::from_secs(10);
 /// How long an agent may take to add a container.
 const ADD: Duration = Duration::from_secs(10);
 
+/// How long an agent may take to end once it has left its namespace.
+const REAP: Duration = Duration::from_secs(1);
+
 /// How many lines of an agent's log an error shows.
 const TAIL_LINES: usize = 15;
 
@@ -198,9 +201,10 @@ impl Agent {
         Err(Box::new(AgentError::Refused { container, said, log: self.dir.log_tail() }).into())
     }
 
-    /// Waits for its end, which somebody else has brought about.
+    /// Asks how it ended, once somebody else has brought that about: until
+    /// then it stays in the process table.
     pub fn reap(&mut self) {
-        self.child.wait().ok();
+        wait_until(REAP, "the end", || self.child.try_wait().transpose()).ok();
     }
 
     fn ctl(&self, program: &Path) -> Command {

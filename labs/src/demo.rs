@@ -1,11 +1,22 @@
 //! The demo: two hosts, their containers, and a packet's way between them,
 //! shown step by step on real packets.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::{self, Write as _},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, bail};
 use comfy_table::{Table, presets};
 use ila_labs::{Capture, Lab, Options, Packet, Topology};
+
+/// Prints a line. A reader who has seen enough and closes the pipe ends the
+/// demo in order, with everything taken down.
+macro_rules! say {
+    ($($text:tt)*) => {
+        writeln!(io::stdout(), $($text)*).context("cannot go on printing")?
+    };
+}
 
 const FROM: &str = "a1";
 const TO: &str = "b1";
@@ -13,23 +24,24 @@ const IPERF_PORT: u16 = 5201;
 
 /// Runs the demo in a lab named `name`, which is gone afterwards.
 pub fn run(name: &str, options: &Options) -> Result<()> {
-    title(1, "Two hosts with a router between them, each in network namespaces of its own");
-    println!(
-        "      a1  a2            b1  b2      containers
-       └h1 ┘             └h2 ┘       hosts, an ila-agent on each
-         └────── rt ──────┘          an ordinary router that knows no container\n"
+    title(1, "Two hosts with a router between them, each in network namespaces of its own")?;
+    say!(
+        "  a1  a2            b1  b2    containers
+   └h1 ┘             └h2 ┘     hosts, an ila-agent on each
+     └────── rt ──────┘        an ordinary router that knows no container\n"
     );
     let topology = Topology::builtin("two-hosts")?;
     let options = Options { no_register: true, ..options.clone() };
     let lab = Lab::up(&topology, name, &options)?;
-    println!("The lab is up. h1's agent says:\n");
-    show(lab.ctl("h1")?.arg("status"))?;
+    say!("The lab is up. h1's agent says:\n");
+    show("h1", lab.ctl("h1")?.arg("status"))?;
 
-    title(2, "Each container gets one address, which it keeps wherever it runs");
+    title(2, "Each container gets one address, which it keeps wherever it runs")?;
     for host in &topology.hosts {
         for container in &host.containers {
             let node = lab.node(&container.name)?;
             show(
+                &host.name,
                 lab.ctl(&host.name)?
                     .args(["container", "add", &container.name, "--netns"])
                     .arg(node.netns())
@@ -38,53 +50,54 @@ pub fn run(name: &str, options: &Options) -> Result<()> {
             )?;
         }
     }
-    show(lab.ctl("h1")?.args(["container", "ls"]))?;
+    show("h1", lab.ctl("h1")?.args(["container", "ls"]))?;
 
-    title(3, "Every host knows on which host each identifier lives");
-    println!("ADDRESS is what containers use, ON THE WIRE what takes its place between hosts.\n");
-    show(lab.ctl("h1")?.args(["mapping", "ls"]))?;
+    title(3, "Every host knows on which host each identifier lives")?;
+    say!("ADDRESS is what containers use, ON THE WIRE what takes its place between hosts.\n");
+    show("h1", lab.ctl("h1")?.args(["mapping", "ls"]))?;
 
-    title(4, "A container pings one on the other host");
+    title(4, "A container pings one on the other host")?;
     let packets = ping(&lab)?;
 
-    title(5, "That ping as it left, as it crossed the underlay, and as it arrived");
-    compare(&packets);
+    title(5, "That ping as it left, as it crossed the underlay, and as it arrived")?;
+    compare(&packets)?;
 
-    title(6, "A TCP transfer, five seconds");
+    title(6, "A TCP transfer, five seconds")?;
     iperf(&lab)?;
 
-    title(7, "What the programs in the kernels have counted");
+    title(7, "What the programs in the kernels have counted")?;
     for host in ["h1", "h2"] {
-        show(lab.ctl(host)?.arg("counters"))?;
+        show(host, lab.ctl(host)?.arg("counters"))?;
     }
 
-    title(8, "Everything is taken down again");
+    title(8, "Everything is taken down again")?;
     lab.down()?;
-    println!("Nothing is left. To look around by yourself:\n");
-    println!("  sudo target/debug/ila-lab up two-hosts");
-    println!(
+    say!("Nothing is left. To look around by yourself:\n");
+    say!("  sudo target/debug/ila-lab up two-hosts");
+    say!(
         "  sudo target/debug/ila-lab exec two-hosts a1 -- ping -c 3 {}",
         topology_address(&topology)?
     );
-    println!("  sudo target/debug/ila-lab down two-hosts");
+    say!("  sudo target/debug/ila-lab down two-hosts");
     Ok(())
 }
 
-fn title(number: u32, text: &str) {
-    println!("\n── {number}. {text}\n");
+fn title(number: u32, text: &str) -> Result<()> {
+    say!("\n── {number}. {text}\n");
+    Ok(())
 }
 
-/// Runs a command that the reader could type, after showing it.
-fn show(command: &mut Command) -> Result<()> {
+/// Runs a command that the reader could type on `node`, after showing it.
+fn show(node: &str, command: &mut Command) -> Result<()> {
     let arguments = command.get_args().map(|it| it.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let program = command.get_program().to_string_lossy();
     let program = program.rsplit('/').next().unwrap_or_default().to_owned();
-    println!("  $ {program} {arguments}");
+    say!("{node} $ {program} {arguments}");
     let status = command.status().with_context(|| format!("cannot run {program}"))?;
     if !status.success() {
         bail!("{program} ended with {status}");
     }
-    println!();
+    say!();
     Ok(())
 }
 
@@ -98,7 +111,7 @@ fn ping(lab: &Lab) -> Result<[Packet; 3]> {
         .map(|(node, interface)| Capture::start(&lab.node(node)?, interface, ECHO_REQUEST))
         .collect::<Result<Vec<_>, _>>()?;
     let to = lab.address(TO)?.to_string();
-    show(lab.node(FROM)?.command("ping").args(["-c3", "-i0.2", &to]))?;
+    show(FROM, lab.node(FROM)?.command("ping").args(["-c3", "-i0.2", &to]))?;
     let mut seen = Vec::new();
     for capture in captures {
         let packets = capture.wait(|packets| !packets.is_empty())?;
@@ -107,7 +120,7 @@ fn ping(lab: &Lab) -> Result<[Packet; 3]> {
     seen.try_into().ok().context("there are three places")
 }
 
-fn compare([sent, crossing, arrived]: &[Packet; 3]) {
+fn compare([sent, crossing, arrived]: &[Packet; 3]) -> Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["", "as a1 sent it", "on the underlay", "as b1 received it"]);
@@ -123,17 +136,15 @@ fn compare([sent, crossing, arrived]: &[Packet; 3]) {
         None => "none".to_owned(),
     });
     row("bytes", &|packet| packet.ipv6().len().to_string());
-    println!("{table}");
-    println!(
+    say!("{table}");
+    say!(
         "\nOnly the destination changed, and its last 16 bits made up for it: no header was added,
 no checksum had to be touched. Each router on the way took one off the hop limit."
     );
     let restored = sent.ipv6_with(arrived.destination(), arrived.hop_limit());
     let same = restored == arrived.ipv6();
-    println!(
-        "But for the hop limit, b1 received what a1 sent: {}.",
-        if same { "yes" } else { "NO" }
-    );
+    say!("But for the hop limit, b1 received what a1 sent: {}.", if same { "yes" } else { "NO" });
+    Ok(())
 }
 
 fn iperf(lab: &Lab) -> Result<()> {
@@ -146,7 +157,7 @@ fn iperf(lab: &Lab) -> Result<()> {
         .context("cannot run iperf3")?;
     lab.node(TO)?.wait_for_listener(IPERF_PORT)?;
     let to = lab.address(TO)?.to_string();
-    show(lab.node(FROM)?.command("iperf3").args(["-c", &to, "-t5", "-f", "g", "-i0"]))?;
+    show(FROM, lab.node(FROM)?.command("iperf3").args(["-c", &to, "-t5", "-f", "g", "-i0"]))?;
     server.wait()?;
     Ok(())
 }

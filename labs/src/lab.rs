@@ -255,8 +255,6 @@ impl Lab {
         Ok(())
     }
 
-    /// Agents that this process has started stay in the process table until
-    /// it has asked how they ended.
     fn reap(&mut self) {
         for mut agent in self.agents.drain(..) {
             agent.reap();

@@ -19,7 +19,7 @@
 //!
 //! # What a lab leaves behind: nothing
 //!
-//! However a lab ends, [`take_down`] finds all of it and nothing else:
+//! However a lab ends, [`take_down()`] finds all of it and nothing else:
 //!
 //! * The plan, with the name of every namespace, is on disk before the first
 //!   namespace is made.

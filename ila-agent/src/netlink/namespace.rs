@@ -31,6 +31,9 @@ impl Namespace {
     /// Opens the namespace at `path`: `/run/netns/…` or `/proc/PID/ns/net`.
     pub fn open(path: &Path) -> Result<Self, NetlinkError> {
         let refused = |source| NetlinkError::NoNamespace { path: path.to_owned(), source };
+        if !path.is_absolute() {
+            return Err(refused(io::Error::other("the path is not absolute")));
+        }
         // Looked at before it is opened: opening a device or a pipe could
         // block or have effects of its own.
         let kind = fs::metadata(path).map_err(refused)?;

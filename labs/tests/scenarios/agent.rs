@@ -169,7 +169,8 @@ fn an_uplink_that_cannot_be_one_is_named() {
     let overlay = Overlay::of("uplink", "two-hosts");
     let dir = overlay.lab.dir().join("other");
     fs::create_dir(&dir).expect("the folder can be made");
-    for (uplink, says) in [("up9", "there is no interface `up9`"), ("lo", "no Ethernet interface")] {
+    for (uplink, says) in [("up9", "there is no interface `up9`"), ("lo", "no Ethernet interface")]
+    {
         let config = config_in(&dir, &format!("uplinks = [\"{uplink}\"]"));
         let mut agent = overlay.node("h1").command(bin_dir().join("ila-agent"));
         let said = refused(agent.arg("--config").arg(config), 1);

@@ -14,6 +14,9 @@ use crate::{
     overlay::{Overlay, PATIENCE, bin_dir, inside},
 };
 
+/// More than Linux ever gives, which is 2^22 at most.
+const NO_PID: &str = "4194305";
+
 /// All that a request could have changed.
 #[derive(Debug, PartialEq)]
 struct State {
@@ -47,13 +50,13 @@ fn a_container_that_cannot_be_added_changes_nothing() {
     // Whose namespace it is matters not: b1's has an eth0, the router's none.
     let taken = overlay.node("b1").netns().display().to_string();
     let free = overlay.node("rt").netns().display().to_string();
-    let no_pid = (1..).map(|pid| u32::MAX / 2 - pid).find(|pid| !exists(*pid)).expect("one is free");
     let cases: &[(&[&str], &str, &str)] = &[
         (&["a1", "--netns", &free], "is registered already", "container show a1"),
         (&["x", "--netns", &free, "--identifier", "2000:0:0:a1"], "container `a1` has it", "leave"),
         (&["x", "--netns", &free, "--identifier", "2000:0:0:b1"], "2001:db8:b:1::/64", "leave"),
         (&["x", "--netns", "/run/netns/no-such"], "no network namespace", "--netns"),
-        (&["x", "--netns", &no_pid.to_string()], "no network namespace", "PID"),
+        (&["x", "--netns", NO_PID], "no network namespace", "PID"),
+        (&["x", "--netns", "/proc/self/exe"], "of another kind", "--netns"),
         (&["x", "--netns", "/etc/passwd"], "no network namespace", "--netns"),
         (&["x", "--netns", "/dev/null"], "no network namespace", "--netns"),
         (&["x", "--netns", "/proc/self/ns/mnt"], "another kind", "--netns"),
@@ -68,10 +71,6 @@ fn a_container_that_cannot_be_added_changes_nothing() {
     let said = refused(&mut overlay.ctl("h1", &["container", "add", "x", "--netns", &own]), 1);
     assert!(said.contains("the host's own network namespace"), "{said}");
     assert_eq!(state(&overlay), before);
-}
-
-fn exists(pid: u32) -> bool {
-    fs::exists(format!("/proc/{pid}")).expect("/proc can be read")
 }
 
 #[test]
@@ -92,7 +91,9 @@ fn requests_that_make_no_sense_are_refused_and_change_nothing() {
     let overlay = Overlay::of("garbage", "two-hosts");
     let before = state(&overlay);
     let post = |body: &str, length: usize| {
-        format!("POST /v1/containers HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")
+        format!(
+            "POST /v1/containers HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
     };
     let whole = |body: &str| post(body, body.len());
     let padding = " ".repeat(65 * 1024);
@@ -103,8 +104,14 @@ fn requests_that_make_no_sense_are_refused_and_change_nothing() {
         ("a missing field", whole(r#"{"name":"x"}"#), "400", "netns"),
         ("an unknown field", whole(r#"{"name":"x","netns":"/x","y":1}"#), "400", "unknown field"),
         ("a wrong type", whole(r#"{"name":7,"netns":"/x"}"#), "400", "bad-request"),
+        ("a relative path", whole(r#"{"name":"x","netns":"run/x"}"#), "400", "not absolute"),
         ("a bad name", whole(r#"{"name":"../x","netns":"/x"}"#), "400", "container's name"),
-        ("a long name", whole(&format!(r#"{{"name":"{}","netns":"/x"}}"#, "x".repeat(129))), "400", "1 to 128"),
+        (
+            "a long name",
+            whole(&format!(r#"{{"name":"{}","netns":"/x"}}"#, "x".repeat(129))),
+            "400",
+            "1 to 128",
+        ),
         (
             "an interface with a slash",
             whole(r#"{"name":"x","netns":"/x","interface":"a/b"}"#),
@@ -119,9 +126,24 @@ fn requests_that_make_no_sense_are_refused_and_change_nothing() {
         ),
         ("deep nesting", whole(&"[".repeat(20_000)), "400", "bad-request"),
         ("too much", whole(&format!("{{{padding}}}")), "413", "too-large"),
-        ("another path", "GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned(), "404", "unknown-path"),
-        ("another method", "PUT /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned(), "404", "unknown-path"),
-        ("a bad identifier", "GET /v1/mappings/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned(), "400", "bad-request"),
+        (
+            "another path",
+            "GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned(),
+            "404",
+            "unknown-path",
+        ),
+        (
+            "another method",
+            "PUT /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned(),
+            "404",
+            "unknown-path",
+        ),
+        (
+            "a bad identifier",
+            "GET /v1/mappings/x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_owned(),
+            "400",
+            "bad-request",
+        ),
         ("no HTTP", "hello there\r\n\r\n".to_owned(), "400", ""),
     ];
     for (what, request, status, says) in cases {
@@ -181,7 +203,8 @@ fn a_client_that_hangs_up_leaves_no_half_container() {
         let _ = stream.read(&mut [0; 1024]);
         drop(stream);
         // Busy is who hung up; either way it is over when this is answered.
-        let remove = || overlay.ctl("h1", &["container", "rm", "x"]).output().expect("it can be run");
+        let remove =
+            || overlay.ctl("h1", &["container", "rm", "x"]).output().expect("it can be run");
         let over = ila_labs::wait_until(PATIENCE, "the request to be over", || {
             let output = remove();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -44,7 +44,8 @@ impl Shell {
     /// Runs a block; a command that fails, fails it. Returns what it printed.
     fn run(&mut self, block: &str) -> String {
         let stdin = self.bash.stdin.as_mut().expect("it is piped");
-        let guarded = format!("trap 'echo FAILED: $BASH_COMMAND' ERR\n{block}\necho END-OF-BLOCK\n");
+        let guarded =
+            format!("trap 'echo FAILED: $BASH_COMMAND' ERR\n{block}\necho END-OF-BLOCK\n");
         stdin.write_all(guarded.as_bytes()).expect("bash reads it");
         let mut said = String::new();
         for line in (&mut self.answers).lines().map_while(Result::ok) {
@@ -158,9 +159,8 @@ fn the_two_hosts_how_to() {
         // Two hosts on one machine: each with files of its own where the page
         // says that they are.
         let mut bash = overlay.node(host).command("unshare");
-        bash.args(["--mount", "bash", "-c"]).arg(
-            "for dir in /etc /run; do mount -t tmpfs tmpfs $dir; done; exec bash",
-        );
+        bash.args(["--mount", "bash", "-c"])
+            .arg("for dir in /etc /run; do mount -t tmpfs tmpfs $dir; done; exec bash");
         shells.insert(host, Shell::start(&mut bash));
     }
     let mut said = String::new();

@@ -3,6 +3,11 @@
 //! Each test has a world of its own (see [`common::World`]), so that all of
 //! them run side by side, and next to other runs of the same.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "bytes to send are cut out of counters, and sizes of C structures are small"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 

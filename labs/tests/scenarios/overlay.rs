@@ -46,12 +46,7 @@ impl Overlay {
         Self::with(test, topology, str::to_owned, options)
     }
 
-    fn with(
-        test: &str,
-        topology: &str,
-        change: impl Fn(&str) -> String,
-        options: Options,
-    ) -> Self {
+    fn with(test: &str, topology: &str, change: impl Fn(&str) -> String, options: Options) -> Self {
         let world = World::enter(Mounts::Private);
         let path = format!("{}/topologies/{topology}.toml", env!("CARGO_MANIFEST_DIR"));
         let text = change(&std::fs::read_to_string(&path).expect("the topology is there"));
@@ -100,18 +95,24 @@ impl Overlay {
         }
         // The last that goes of a process are its files, and with them the lock.
         let lock = self.lab.runtime_dir(host).expect("the host is there").join("agent.lock");
-        wait_until(PATIENCE, "the agent to end", || {
+        let ended = wait_until(PATIENCE, "the agent to end", || {
             let file = File::open(&lock).expect("the agent has made it");
             Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()
-        })
-        .map(drop)
-        .unwrap_or_else(|error| panic!("{error}\n{}", self.log(host)));
+        });
+        if let Err(error) = ended {
+            panic!("{error}\n{}", self.log(host));
+        }
     }
 
     /// Starts the agent of a host again and waits until it answers.
     pub fn start_agent(&self, host: &str) -> Agent {
         let config = self.lab.runtime_dir(host).expect("the host is there").join("agent.toml");
-        let agent = self.node(host).command(bin_dir().join("ila-agent")).arg("--config").arg(config).spawn();
+        let agent = self
+            .node(host)
+            .command(bin_dir().join("ila-agent"))
+            .arg("--config")
+            .arg(config)
+            .spawn();
         let agent = Agent(agent.expect("the agent can be run"));
         ok(&mut self.ctl(host, &["status", "--wait", "10s"]));
         agent
@@ -219,7 +220,9 @@ pub fn tcp_exchange(from: &Node, to: &Node, address: Ipv6Addr, connections: usiz
                 stream.write_all(&all).expect("it can be sent");
             }));
         }
-        echoes.into_iter().for_each(|echo| echo.join().expect("it has not panicked"));
+        for echo in echoes {
+            echo.join().expect("it has not panicked");
+        }
     });
     inside(from, || {
         let streams: Vec<_> = (0..connections)

@@ -22,12 +22,7 @@ struct Case {
 }
 
 const CASES: [Case; 4] = [
-    Case {
-        name: "neutral",
-        settings: "",
-        valid_on_the_wire: true,
-        ila: "2001:db8:b:1:3000::cda5",
-    },
+    Case { name: "neutral", settings: "", valid_on_the_wire: true, ila: "2001:db8:b:1:3000::cda5" },
     Case {
         name: "clsact",
         settings: "hook = \"clsact\"",
@@ -51,7 +46,8 @@ const CASES: [Case; 4] = [
 #[test]
 fn only_the_destination_differs_between_hosts_and_every_checksum_is_valid() {
     for case in CASES {
-        let overlay = Overlay::up(case.name, "two-hosts", |text| format!("{}\n{text}", case.settings));
+        let overlay =
+            Overlay::up(case.name, "two-hosts", |text| format!("{}\n{text}", case.settings));
         // With offloads a device would finish checksums and cut segments, and
         // a capture would show neither.
         for container in ["a1", "b1"] {
@@ -70,7 +66,9 @@ fn only_the_destination_differs_between_hosts_and_every_checksum_is_valid() {
         let to = overlay.address("b1");
         assert_eq!(received(&arrived), sorted(changed(to, HOPS)), "{}", case.name);
 
-        for (packets, valid) in [(&sent, true), (&crossing, case.valid_on_the_wire), (&arrived, true)] {
+        for (packets, valid) in
+            [(&sent, true), (&crossing, case.valid_on_the_wire), (&arrived, true)]
+        {
             for (carried, computed) in packets.iter().filter_map(Packet::checksums) {
                 assert_eq!(carried == computed, valid, "{}: {carried:#06x}", case.name);
             }
