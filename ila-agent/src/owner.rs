@@ -128,7 +128,7 @@ impl Owner {
         }
         let identifier = match identifier {
             Some(identifier) => self.check_free(identifier)?,
-            None => self.free_identifier(),
+            None => pick_identifier(rand::random, |identifier| self.is_known(identifier)),
         };
         let container = Container {
             address: Address::from(self.config.sir_prefix.address(identifier)).into(),
@@ -333,15 +333,20 @@ impl Owner {
         }
     }
 
-    /// Sixty random bits that a container may have and nobody is known to.
-    fn free_identifier(&self) -> Identifier {
-        loop {
-            let identifier = Identifier::locally_unique(rand::random());
-            let known = self.holders.contains_key(&identifier)
-                || self.config.mappings.contains_key(&identifier);
-            if !known && identifier.check_container().is_ok() {
-                return identifier;
-            }
+    fn is_known(&self, identifier: Identifier) -> bool {
+        self.holders.contains_key(&identifier) || self.config.mappings.contains_key(&identifier)
+    }
+}
+
+/// Sixty random bits that a container may have and nobody is known to.
+fn pick_identifier(
+    mut random: impl FnMut() -> u64,
+    is_known: impl Fn(Identifier) -> bool,
+) -> Identifier {
+    loop {
+        let identifier = Identifier::locally_unique(random());
+        if identifier.check_container().is_ok() && !is_known(identifier) {
+            return identifier;
         }
     }
 }
@@ -349,4 +354,31 @@ impl Owner {
 fn no_container(name: &ContainerName) -> Refusal {
     Refusal::new(ErrorCode::NotFound, format!("there is no container named `{name}`"))
         .hint("see which there are with: ila-ctl container ls")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_picked_that_is_usable_and_free() {
+        let known = Identifier::locally_unique(7);
+        let drawn = [u64::MAX << 16, u64::MAX, 7, u64::MAX - 1, 9];
+        let mut random = drawn.into_iter();
+        let picked = pick_identifier(|| random.next().expect("five are enough"), |it| it == known);
+        assert_eq!(picked.to_string(), "2fff:ffff:ffff:fffe");
+        assert_eq!(random.next(), Some(9), "none is drawn in vain");
+    }
+
+    #[test]
+    fn identifiers_picked_at_random_are_all_usable_and_differ() {
+        let mut picked = std::collections::BTreeSet::new();
+        for _ in 0..100_000 {
+            let identifier = pick_identifier(rand::random, |_| false);
+            assert_eq!(identifier.check_container(), Ok(identifier));
+            picked.insert(identifier);
+        }
+        // Two of 10^5 among 2^60 agree with a probability below 10^-8.
+        assert_eq!(picked.len(), 100_000);
+    }
 }

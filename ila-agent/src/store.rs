@@ -105,3 +105,46 @@ fn failed(what: &'static str, path: &Path) -> impl Fn(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError { what, path: path.clone(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str, progress: Progress) -> Record {
+        let text = format!(
+            r#"{{"name":"{name}","identifier":"2000:0:0:1","address":"fd00::2000:0:0:1",
+            "netns":"/run/netns/{name}","interface":"eth0","host_interface":"ila000000000001",
+            "mtu":1500}}"#
+        );
+        let container = serde_json::from_str(&text).expect("it is a container");
+        Record { progress, container }
+    }
+
+    #[test]
+    fn what_is_written_is_read_until_it_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("it can be made");
+        store.write(&record("a", Progress::Unfinished)).expect("it can be written");
+        store.write(&record("a", Progress::Ready)).expect("it can be replaced");
+        // Another store on the same folder: the agent that comes next.
+        let next = Store::open(folder.path()).expect("it is there");
+        let records = next.read_all().expect("it can be read");
+        assert_eq!(records, [record("a", Progress::Ready)]);
+        for _ in 0..2 {
+            next.remove(&records[0].container.name).expect("it may be gone already");
+        }
+        assert_eq!(next.read_all().expect("it can be read"), []);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_does_not_hide_the_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("it can be made");
+        store.write(&record("good", Progress::Ready)).expect("it can be written");
+        for (name, text) in [("empty", ""), ("cut", "{\"progress\":"), (".writing", "x")] {
+            fs::write(folder.path().join("containers").join(name), text).expect("it is written");
+        }
+        let records = store.read_all().expect("the folder can be read");
+        assert_eq!(records, [record("good", Progress::Ready)]);
+    }
+}
