@@ -22,7 +22,7 @@ pub const STATE_DIR: &str = "/run/ila-lab";
 
 /// How long the lock is asked for before the lab is called busy: helpers of a
 /// killed `up` still hold it while they end.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The directory of a lab, locked.
 #[derive(Debug)]

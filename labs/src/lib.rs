@@ -11,7 +11,8 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let lab = Lab::up(&Topology::builtin("two-hosts")?, "try", &Options::default())?;
-//! let ping = lab.node("a1")?.command("ping")?.arg("-c1").arg(lab.address("b1")?.to_string()).status()?;
+//! let b1 = lab.address("b1")?.to_string();
+//! let ping = lab.node("a1")?.command("ping").args(["-c1", &b1]).status()?;
 //! assert!(ping.success());
 //! # Ok(())
 //! # }

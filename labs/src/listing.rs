@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::cli::Format;
 
-/// Prints all labs of this machine.
-pub fn print(format: Format) -> Result<()> {
+/// All labs of this machine.
+pub fn labs(format: Format) -> Result<String> {
     let labs = ila_labs::list()?;
     match format {
         Format::Json => {
             let labs: Vec<_> = labs.iter().map(lab_json).collect();
-            println!("{}", serde_json::to_string_pretty(&json!({ "v": 1, "labs": labs }))?);
+            Ok(serde_json::to_string_pretty(&json!({ "v": 1, "labs": labs }))?)
         }
         Format::Table => {
             let mut table = table(&["LAB", "STATE", "TOPOLOGY", "CONTENTS"]);
@@ -27,14 +27,13 @@ pub fn print(format: Format) -> Result<()> {
                     of(contents),
                 ]);
             }
-            println!("{}", table.trim_fmt());
+            Ok(table.trim_fmt())
         }
     }
-    Ok(())
 }
 
-/// Prints the containers of a lab with their addresses.
-pub fn print_nodes(lab: &Lab) -> Result<()> {
+/// The containers of a lab with their addresses.
+pub fn containers(lab: &Lab) -> Result<String> {
     let mut table = table(&["HOST", "LOCATOR", "CONTAINER", "ADDRESS"]);
     for (host, container) in lab.topology().containers() {
         table.add_row([
@@ -44,8 +43,7 @@ pub fn print_nodes(lab: &Lab) -> Result<()> {
             lab.address(&container.name)?.to_string(),
         ]);
     }
-    println!("{}", table.trim_fmt());
-    Ok(())
+    Ok(table.trim_fmt())
 }
 
 /// How much a topology has.

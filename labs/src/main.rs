@@ -5,7 +5,11 @@ mod demo;
 mod listing;
 
 use std::{
-    ffi::OsString, io, os::unix::process::CommandExt as _, process::ExitCode, sync::Arc,
+    ffi::OsString,
+    io::{self, Write as _},
+    os::unix::process::CommandExt as _,
+    process::ExitCode,
+    sync::Arc,
     time::Instant,
 };
 
@@ -33,11 +37,11 @@ fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Up { topology, name, no_register } => up(&topology, name, no_register)?,
         Verb::Down { lab } => down(&lab)?,
-        Verb::Ls { output } => listing::print(output)?,
+        Verb::Ls { output } => say(&listing::labs(output)?)?,
         Verb::Exec { lab, node, command } => return exec(&lab, &node, &command),
         Verb::Demo { name } => demo::run(&name, &interruptible(Options::default())?)?,
         Verb::Validate { topology } => {
-            println!("{}", listing::contents(&Topology::load(&topology)?));
+            say(&listing::contents(&Topology::load(&topology)?))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -50,11 +54,14 @@ fn up(topology: &str, name: Option<String>, no_register: bool) -> Result<()> {
     let name = name.unwrap_or_else(|| topology.name.clone());
     let lab = Lab::up(&topology, &name, &options)?;
     let seconds = started.elapsed().as_secs_f64();
-    println!("lab `{name}` is up in {seconds:.2} s: {}", listing::contents(&topology));
-    listing::print_nodes(&lab)?;
-    println!("take it down with: ila-lab down {name}");
+    let containers = listing::containers(&lab)?;
+    // It is up, whether or not anybody wants to know.
     lab.keep();
-    Ok(())
+    say(&format!(
+        "lab `{name}` is up in {seconds:.2} s: {}\n{containers}\n\
+         take it down with: ila-lab down {name}",
+        listing::contents(&topology)
+    ))
 }
 
 /// From here on a signal asks to stop, and what was made is taken down first.
@@ -70,8 +77,7 @@ fn down(lab: &str) -> Result<()> {
     for path in take_down(&lab.parse()?)? {
         eprintln!("ila-lab: left alone, for it is not of this lab: {}", path.display());
     }
-    println!("lab `{lab}` is down");
-    Ok(())
+    say(&format!("lab `{lab}` is down"))
 }
 
 fn exec(lab: &str, node: &str, command: &[OsString]) -> Result<ExitCode> {
@@ -86,4 +92,12 @@ fn exec(lab: &str, node: &str, command: &[OsString]) -> Result<ExitCode> {
     };
     eprintln!("ila-lab: cannot run {}: {error}", program.display());
     Ok(code.into())
+}
+
+/// Prints a text, unless its reader has heard enough.
+fn say(text: &str) -> Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }

@@ -8,12 +8,11 @@
     reason = "bytes to send are cut out of counters, and sizes of C structures are small"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod agent;
 mod bad_input;
+mod common;
 mod docs;
+mod lifecycle;
 mod overlay;
 mod traffic;
 mod wire;

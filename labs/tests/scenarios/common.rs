@@ -67,8 +67,25 @@ impl World {
             ("links", links.collect()),
             ("files in /run", files(Path::new("/run"))),
             ("files in /sys/fs/bpf", files(Path::new("/sys/fs/bpf"))),
-            ("processes", processes(&self.mount_namespace)),
+            ("processes", self.processes()),
         ]))
+    }
+
+    /// The command lines of its processes, but for this one.
+    pub fn processes(&self) -> Vec<String> {
+        let own = process::id().to_string();
+        let entries = fs::read_dir("/proc").unwrap().map(Result::unwrap);
+        entries
+            .filter(|entry| entry.file_name() != own.as_str())
+            .filter(|entry| self.has(&entry.path()))
+            .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+            .collect()
+    }
+
+    /// Whether the process with that directory is in it.
+    fn has(&self, process: &Path) -> bool {
+        fs::read_link(process.join("ns/mnt")).is_ok_and(|it| it == self.mount_namespace)
     }
 }
 
@@ -185,18 +202,4 @@ fn files(dir: &Path) -> Vec<String> {
     }
     found.sort();
     found
-}
-
-/// The processes of a world, but for this one.
-fn processes(mount_namespace: &Path) -> Vec<String> {
-    let own = process::id().to_string();
-    let entries = fs::read_dir("/proc").unwrap().map(Result::unwrap);
-    entries
-        .filter(|entry| entry.file_name() != own.as_str())
-        .filter(|entry| {
-            fs::read_link(entry.path().join("ns/mnt")).is_ok_and(|it| it == mount_namespace)
-        })
-        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
-        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
-        .collect()
 }

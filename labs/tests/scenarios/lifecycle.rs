@@ -1,8 +1,6 @@
 //! However a lab ends, everything is as before, and what others made is not
 //! touched.
 
-mod common;
-
 use std::{
     fs,
     os::unix::{
@@ -15,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Mounts, TestLab, World, ila_lab, ok, refused};
+use crate::common::{Mounts, TestLab, World, ila_lab, ok, refused};
 use ila_labs::{Lab, Options, Topology, wait_until};
 use nix::{
     fcntl::{Flock, FlockArg},
@@ -118,6 +116,26 @@ fn killed_at_any_moment_down_leaves_nothing_that_the_next_does_not_find() {
 }
 
 #[test]
+fn down_waits_for_the_helpers_of_a_killed_up() {
+    let world = World::enter(Mounts::Private);
+    let lab = TestLab::new("helpers");
+    let before = world.look();
+    let bin = tempfile::tempdir().unwrap();
+    script(&bin.path().join("ip"), "sleep 0.3\nPATH=${PATH#*:}\nexec ip \"$@\"");
+    let path = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
+    let mut up = lab.up("two-hosts").env("PATH", path).spawn().unwrap();
+    wait_until(Duration::from_secs(5), "a helper", || {
+        world.processes().iter().any(|line| line.starts_with("sleep")).then_some(())
+    })
+    .unwrap();
+
+    up.kill().unwrap();
+    up.wait().unwrap();
+    ok(&mut lab.down());
+    before.assert_same(&world.look(), "SIGKILL while ip runs");
+}
+
+#[test]
 fn up_refuses_names_that_others_have() {
     let world = World::enter(Mounts::Private);
     let lab = TestLab::new("taken");
@@ -217,9 +235,7 @@ fn an_agent_that_does_not_start_takes_the_lab_with_it() {
     let before = world.look();
     let bin = tempfile::tempdir().unwrap();
     for name in ["ila-agent", "ila-ctl"] {
-        let path = bin.path().join(name);
-        fs::write(&path, "#!/bin/sh\necho first words\necho last words >&2\nexit 3\n").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        script(&bin.path().join(name), "echo first words\necho last words >&2\nexit 3");
     }
 
     let said = refused(lab.up("two-hosts").env("ILA_BIN_DIR", bin.path()), 1);
@@ -244,6 +260,19 @@ fn a_process_that_ignores_sigterm_is_killed() {
     ok(&mut lab.down());
     assert_eq!(stubborn.wait().unwrap().signal(), Some(Signal::SIGKILL as i32));
     before.assert_same(&world.look(), "a stubborn process");
+}
+
+#[test]
+fn a_lab_stays_up_when_nobody_reads_what_up_prints() {
+    let world = World::enter(Mounts::Private);
+    let lab = TestLab::new("unread");
+    let before = world.look();
+    let mut up = lab.up("two-hosts").stdout(Stdio::piped()).spawn().unwrap();
+    drop(up.stdout.take());
+    assert!(up.wait().unwrap().success());
+    ok(&mut lab.exec("a1", &["true"]));
+    ok(&mut lab.down());
+    before.assert_same(&world.look(), "an unread up");
 }
 
 #[test]
@@ -327,6 +356,11 @@ fn validate_says_where_the_mistake_is() {
     let said = refused(&mut ila_lab(&["validate", path]), 1);
     assert!(said.contains(&format!("{path}: line 2: `host_name`: unknown field")), "{said}");
     refused(&mut ila_lab(&["validate"]), 2);
+}
+
+fn script(path: &Path, text: &str) {
+    fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// A process in somebody's namespace.
