@@ -5,13 +5,13 @@ use aya_ebpf::programs::TcContext;
 use ila_proto::{
     abi::Fate,
     ndp::{NEXT_HEADER_ICMPV6, SOLICITATION},
-    translate::{self, Verdict},
+    translate,
 };
 
 use crate::{
     ndp,
     packet::{self, NoIpv6},
-    state,
+    state, verdict,
 };
 
 /// Carries out the verdict on what a container sends.
@@ -27,25 +27,5 @@ pub fn run(ctx: &TcContext) -> i32 {
         return ndp::run(ctx, &config);
     }
     let verdict = translate::egress(&config, header.destination, state::mapping);
-    carry_out(ctx, verdict, Fate::EgressStoreFailed)
-}
-
-/// Carries out a verdict; `failed` is the fate if the kernel refuses.
-#[inline(always)]
-pub fn carry_out(ctx: &TcContext, verdict: Verdict, failed: Fate) -> i32 {
-    match verdict {
-        Verdict::Pass(fate) => state::pass(ctx, fate),
-        Verdict::Drop(fate) => state::drop(ctx, fate),
-        Verdict::Rewrite { destination, neutral, fate } => {
-            let rewritten = if neutral {
-                packet::set_destination_neutral(ctx, destination)
-            } else {
-                packet::set_destination(ctx, destination)
-            };
-            match rewritten {
-                Ok(()) => state::pass(ctx, fate),
-                Err(()) => state::drop(ctx, failed),
-            }
-        }
-    }
+    verdict::carry_out(ctx, verdict, Fate::EgressStoreFailed)
 }

@@ -5,9 +5,8 @@ use aya_ebpf::programs::TcContext;
 use ila_proto::{abi::Fate, translate};
 
 use crate::{
-    egress::carry_out,
     packet::{self, NoIpv6},
-    state,
+    state, verdict,
 };
 
 /// Carries out the verdict on what the underlay delivers.
@@ -20,5 +19,5 @@ pub fn run(ctx: &TcContext) -> i32 {
     };
     let config = state::config();
     let verdict = translate::ingress(&config, header.destination, state::mapping);
-    carry_out(ctx, verdict, Fate::IngressStoreFailed)
+    verdict::carry_out(ctx, verdict, Fate::IngressStoreFailed)
 }

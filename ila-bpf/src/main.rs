@@ -11,6 +11,7 @@
 //! | `ndp` | the answer to a neighbour solicitation |
 //! | `packet` | bounds-checked reads and writes of packet memory |
 //! | `state` | configuration, mappings, counters |
+//! | `verdict` | carrying out what was decided |
 #![no_std]
 #![no_main]
 #![allow(missing_docs, reason = "the macro that makes a program's entry drops its comment")]
@@ -29,6 +30,7 @@ mod ingress;
 mod ndp;
 mod packet;
 mod state;
+mod verdict;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 

@@ -29,3 +29,5 @@ pub mod translate;
 
 #[cfg(feature = "std")]
 pub mod api;
+#[cfg(feature = "std")]
+mod text;

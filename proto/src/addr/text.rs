@@ -2,11 +2,9 @@
 //! What is read here is checked here, so that the rest can trust it.
 
 use core::{fmt, net::Ipv6Addr, str::FromStr};
-use std::borrow::Cow;
-
 use ipnet::Ipv6Net;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use crate::text::as_text;
 
 use super::{Address, Identifier, IdentifierError, IlaAddr, Locator, SirAddr, SirPrefix};
 
@@ -137,33 +135,6 @@ impl fmt::Display for IlaAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ipv6Addr::from(Address::from(*self)).fmt(f)
     }
-}
-
-/// In JSON and TOML each of these is its text.
-macro_rules! as_text {
-    ($type:ident, $what:literal, $pattern:literal) => {
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Cow::<str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-            }
-        }
-
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "description": $what, "pattern": $pattern })
-            }
-        }
-    };
 }
 
 as_text!(SirPrefix, "SIR prefix, 64 bits long", "^[0-9a-f:]+::/64$");

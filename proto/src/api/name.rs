@@ -1,9 +1,8 @@
 //! Names that come from outside, checked where they come in.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use crate::text::as_text;
 
 /// Why a text cannot be a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,21 +30,18 @@ pub enum NameError {
 /// A container's name on its host: 1 to 128 ASCII letters, digits, `_`, `.` or
 /// `-`, the first a letter or digit. That admits what runtimes use, and is
 /// safe as a file's name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerName(String);
 
 /// A node's name; the same rules as a container's.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeName(String);
 
 /// An interface's name by the kernel's rules: 1 to 15 bytes, not `.` or `..`,
 /// without `/`, `:`, white space and `%`, which would make it a template; nor
 /// `all` or `default`, which mean something else where interfaces have their
 /// settings.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceName(String);
 
 /// `eth0`, which is what containers expect.
@@ -70,7 +66,7 @@ fn is_interface(text: &str) -> bool {
 }
 
 macro_rules! name {
-    ($type:ident, $is_valid:ident, $error:ident, $pattern:literal) => {
+    ($type:ident, $is_valid:ident, $error:ident, $what:literal, $pattern:literal) => {
         impl FromStr for $type {
             type Err = NameError;
 
@@ -94,24 +90,16 @@ macro_rules! name {
             }
         }
 
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Cow::<str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-            }
-        }
-
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern })
-            }
-        }
+        as_text!($type, $what, $pattern);
     };
 }
 
-name!(ContainerName, is_plain, Container, "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$");
-name!(NodeName, is_plain, Node, "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$");
-name!(InterfaceName, is_interface, Interface, "^[^/:%\\s]{1,15}$");
+name!(
+    ContainerName,
+    is_plain,
+    Container,
+    "a container's name",
+    "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
+);
+name!(NodeName, is_plain, Node, "a node's name", "^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$");
+name!(InterfaceName, is_interface, Interface, "an interface's name", "^[^/:%\\s]{1,15}$");
