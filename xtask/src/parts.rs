@@ -1,6 +1,6 @@
 //! The parts of the test run.
 
-use std::{env, process::Command};
+use std::process::Command;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -115,10 +115,10 @@ fn cargo_test() -> Command {
 
 /// Has cargo build as the user and run the tests as root.
 fn as_root(command: &mut Command) -> &mut Command {
-    if step::is_root() {
-        return command;
+    let runner = step::as_root();
+    if runner.is_empty() {
+        return command.env("PATH", step::path());
     }
-    let path = env::var("PATH").unwrap_or_default();
-    let runner = format!("target.'cfg(all())'.runner = ['sudo', 'env', 'PATH={path}']");
-    command.arg("--config").arg(runner)
+    // A list of TOML strings, which Rust's debug form of strings happens to be.
+    command.arg("--config").arg(format!("target.'cfg(all())'.runner = {runner:?}"))
 }

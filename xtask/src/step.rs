@@ -2,7 +2,9 @@
 //! takes long, and with the end of their output when they fail.
 
 use std::{
-    env, fs,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -19,14 +21,17 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
 }
 
-/// Where `program` is. Debian keeps administrators' tools out of a user's
-/// PATH, so its `sbin` folders are looked at as well.
-pub fn which(program: &str) -> Option<PathBuf> {
+/// The PATH, and behind it where Debian keeps administrators' tools: a user's
+/// own PATH does not have them.
+pub fn path() -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
+    let tools = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    env::join_paths(env::split_paths(&path).chain(tools)).unwrap_or(path)
+}
+
+/// Where `program` is on that path.
+pub fn which(program: &str) -> Option<PathBuf> {
+    env::split_paths(&path()).map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
 /// Runs a command that takes long under one line that says what it is for;
@@ -100,18 +105,29 @@ pub fn require_root(why: &str) -> Result<()> {
 }
 
 /// A command to be run as root: as it is for root, else by sudo with the
-/// caller's PATH, for the toolchain lives in the caller's home.
-pub fn privileged(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    if is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("sudo");
-    command.arg("env");
-    for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
-        if let Ok(value) = env::var(name) {
-            command.arg(format!("{name}={value}"));
-        }
-    }
-    command.arg(program);
+/// caller's PATH and homes, for the toolchain lives in the caller's home.
+pub fn privileged(program: impl AsRef<OsStr>) -> Command {
+    let mut words = as_root().into_iter();
+    let Some(sudo) = words.next() else {
+        let mut command = Command::new(program);
+        command.env("PATH", path());
+        return command;
+    };
+    let mut command = Command::new(sudo);
+    command.args(words).arg(program);
     command
+}
+
+/// What stands before a command that root is to run; nothing for root.
+pub fn as_root() -> Vec<String> {
+    if is_root() {
+        return Vec::new();
+    }
+    let kept = ["HOME", "CARGO_HOME", "RUSTUP_HOME"];
+    let kept = kept.iter().filter_map(|&name| Some((name, env::var_os(name)?)));
+    let variables = kept.chain([("PATH", path())]);
+    ["sudo".to_owned(), "env".to_owned()]
+        .into_iter()
+        .chain(variables.map(|(name, value)| format!("{name}={}", value.to_string_lossy())))
+        .collect()
 }
