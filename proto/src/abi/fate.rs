@@ -128,4 +128,15 @@ mod tests {
         let now: Vec<_> = Fate::ALL.iter().map(|fate| (fate.number(), fate.name())).collect();
         assert_eq!(now, known);
     }
+
+    #[test]
+    fn the_reference_page_has_every_fate() {
+        let page = include_str!("../../../docs/reference/counters.md");
+        for fate in Fate::ALL {
+            let outcome = format!("{:?}", fate.outcome()).to_lowercase();
+            let (number, name, about) = (fate.number(), fate.name(), fate.about());
+            let row = format!("| {number} | `{name}` | {outcome} | {about} |");
+            assert!(page.contains(&row), "no row {row}");
+        }
+    }
 }
