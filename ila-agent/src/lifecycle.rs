@@ -61,8 +61,11 @@ impl Lifecycle {
     /// Removes a container and its link.
     pub async fn remove(&self, name: ContainerName) -> Result<Container, Refusal> {
         let container = self.owner.call(move |owner| owner.begin_removal(&name)).await??;
-        self.links.remove(&container.host_interface).await?;
         let name = container.name.clone();
+        if let Err(error) = self.links.remove(&container.host_interface).await {
+            self.owner.call(move |owner| owner.removal_failed(&name)).await?;
+            return Err(error.into());
+        }
         self.owner.call(move |owner| owner.release(&name)).await??;
         tracing::info!(name = %container.name, "container removed");
         Ok(container)

@@ -180,9 +180,16 @@ impl Owner {
         }
         let container = entry.container.clone();
         self.record(Progress::Unfinished, &container)?;
-        self.insert(State::Removing, container.clone());
         self.disconnect(&container)?;
+        self.insert(State::Removing, container.clone());
         Ok(container)
+    }
+
+    /// Lets a removal that came to nothing be tried again.
+    pub fn removal_failed(&mut self, name: &ContainerName) {
+        if let Some(entry) = self.containers.get_mut(name) {
+            entry.state = State::Ready;
+        }
     }
 
     /// Takes a container's packets out of translation.

@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -60,6 +60,8 @@ impl RuntimeDir {
             .create(true)
             .truncate(false)
             .write(true)
+            // Whoever can open it can lock it, and keep every agent out.
+            .mode(0o600)
             .open(path.join("agent.lock"))
             .map_err(failed("open the lock in"))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

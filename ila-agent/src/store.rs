@@ -5,7 +5,9 @@
 //! so that whatever an agent left half-made when it was killed is known.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -51,7 +53,11 @@ impl Store {
     /// Opens the store in `runtime_dir`.
     pub fn open(runtime_dir: &Path) -> Result<Self, StoreError> {
         let folder = runtime_dir.join("containers");
-        fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(failed("create", &folder))?;
         Ok(Self { folder })
     }
 
