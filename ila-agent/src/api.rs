@@ -1,12 +1,15 @@
 //! The local API: HTTP on the unix socket, JSON in and out. The paths and
 //! types are those of `ila_proto::api`.
 
-use std::time::Duration;
+use std::{fmt::Display, str::FromStr, time::Duration};
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, Request, State, rejection::BytesRejection},
+    extract::{
+        DefaultBodyLimit, Path, Request, State,
+        rejection::{BytesRejection, PathRejection},
+    },
     http::StatusCode,
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -22,6 +25,9 @@ use ila_proto::{
 use serde::Serialize;
 
 use crate::{error::Refusal, lifecycle::Lifecycle, owner::Owner};
+
+mod serve;
+pub use serve::serve;
 
 /// How long a client may take over its request, and the agent over its reply.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
@@ -54,9 +60,9 @@ async fn containers(State(lifecycle): State<Lifecycle>) -> Reply<ContainerList> 
 
 async fn container(
     State(lifecycle): State<Lifecycle>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Reply<Container> {
-    let name = parse_name(&name)?;
+    let name: ContainerName = from_path(name)?;
     read(&lifecycle, move |owner| owner.container(&name)).await
 }
 
@@ -74,9 +80,9 @@ async fn add_container(
 
 async fn remove_container(
     State(lifecycle): State<Lifecycle>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Reply<Container> {
-    let name = parse_name(&name)?;
+    let name: ContainerName = from_path(name)?;
     let removed = to_the_end(async move { lifecycle.remove(name).await }).await?;
     Ok(Json(Versioned::new(removed)))
 }
@@ -87,11 +93,9 @@ async fn mappings(State(lifecycle): State<Lifecycle>) -> Reply<MappingList> {
 
 async fn mapping(
     State(lifecycle): State<Lifecycle>,
-    Path(identifier): Path<String>,
+    identifier: Result<Path<String>, PathRejection>,
 ) -> Reply<Mapping> {
-    let identifier: Identifier = identifier
-        .parse()
-        .map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("{error}")))?;
+    let identifier: Identifier = from_path(identifier)?;
     read(&lifecycle, move |owner| {
         let found = owner.mappings().into_iter().find(|m| m.identifier == identifier);
         found.ok_or_else(|| {
@@ -114,7 +118,8 @@ async fn unknown_path(request: Request) -> Refusal {
 
 async fn limit_time(request: Request, next: Next) -> Response {
     tokio::time::timeout(REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| {
-        Refusal::new(ErrorCode::BadRequest, "the request did not arrive in time").into_response()
+        let message = format!("no reply within {REQUEST_TIME:?}; the work may still be done");
+        Refusal::new(ErrorCode::TooSlow, message).hint("see: ila-ctl container ls").into_response()
     })
 }
 
@@ -135,8 +140,12 @@ async fn to_the_end<T: Send + 'static>(
         .unwrap_or_else(|error| Err(Refusal::new(ErrorCode::Kernel, format!("BUG: {error}"))))
 }
 
-fn parse_name(name: &str) -> Result<ContainerName, Refusal> {
-    name.parse().map_err(|error| Refusal::new(ErrorCode::BadRequest, format!("{error}")))
+fn from_path<T: FromStr<Err: Display>>(
+    text: Result<Path<String>, PathRejection>,
+) -> Result<T, Refusal> {
+    let bad = |error: String| Refusal::new(ErrorCode::BadRequest, error);
+    let Path(text) = text.map_err(|rejection| bad(rejection.body_text()))?;
+    text.parse().map_err(|error: T::Err| bad(error.to_string()))
 }
 
 fn unreadable(rejection: &BytesRejection) -> Refusal {
@@ -153,6 +162,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = match self.code {
             ErrorCode::BadRequest | ErrorCode::NoNamespace => StatusCode::BAD_REQUEST,
+            ErrorCode::TooSlow => StatusCode::REQUEST_TIMEOUT,
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::UnknownPath | ErrorCode::NotFound => StatusCode::NOT_FOUND,
             ErrorCode::NameTaken

@@ -10,31 +10,34 @@ use std::{
 use ila_proto::{
     abi::HostConfig,
     addr::{Identifier, Locator, SirPrefix},
-    api::{DEFAULT_RUNTIME_DIR, Hook, InterfaceName, NodeName},
+    api::{DEFAULT_RUNTIME_DIR, Hook, InterfaceName, NodeName, SOCKET_NAME},
     translate::ChecksumMode,
 };
 use serde::Deserialize;
 use toml::Spanned;
 
+/// Bytes in the path of a unix socket, the terminating zero not counted.
+const MAX_SOCKET_PATH: usize = 107;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}")]
+    #[error("cannot read the configuration {path}: {reason}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The file is no TOML, or a value is not what its key takes. The TOML
     /// error shows the line and points at the value.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Parse {
         /// The file.
         path: PathBuf,
         /// Where and why.
-        source: Box<toml::de::Error>,
+        reason: Box<toml::de::Error>,
     },
     /// Values that are fine by themselves do not go together.
     #[error("{path}: line {line}: `{key}`: {reason}")]
@@ -113,15 +116,15 @@ impl Config {
     /// Reads and checks the file at `path`.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            .map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
         Self::parse(path, &text)
     }
 
     /// Checks `text`, which stands in the file at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let file: File = toml::from_str(text).map_err(|source| ConfigError::Parse {
+        let file: File = toml::from_str(text).map_err(|reason| ConfigError::Parse {
             path: path.to_owned(),
-            source: source.into(),
+            reason: reason.into(),
         })?;
         file.check().map_err(|Problem { at, key, reason }| ConfigError::Invalid {
             path: path.to_owned(),
@@ -171,6 +174,11 @@ impl File {
         differs(&self.locator)?;
         if !self.runtime_dir.get_ref().is_absolute() {
             return Err(Problem::new(&self.runtime_dir, "runtime_dir", "must be an absolute path"));
+        }
+        if self.runtime_dir.get_ref().join(SOCKET_NAME).as_os_str().len() > MAX_SOCKET_PATH {
+            let reason =
+                format!("is too long: with /{SOCKET_NAME} it may have {MAX_SOCKET_PATH} bytes");
+            return Err(Problem::new(&self.runtime_dir, "runtime_dir", reason));
         }
         let mut mappings = BTreeMap::new();
         for Mapping { identifier, locator } in self.mapping {

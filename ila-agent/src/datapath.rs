@@ -124,7 +124,7 @@ impl Datapath {
         let options = match self.hook {
             Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
             Hook::Clsact => {
-                clear_clsact(interface, role.program()).map_err(|error| failed(error.into()))?;
+                add_clsact(interface).map_err(|error| failed(error.into()))?;
                 TcAttachOptions::Netlink(NlOptions::default())
             }
         };
@@ -216,16 +216,25 @@ fn classifier<'a>(
         .ok_or(DatapathError::Missing(program))
 }
 
-/// Makes sure that there is a clsact and that it holds no `program` of an
-/// agent that was killed; unlike links, filters outlive who attached them.
-fn clear_clsact(interface: &str, program: &str) -> Result<(), TcError> {
+/// Removes our filters from an interface's clsact, if there are any. Unlike
+/// links, filters outlive the agent that attached them, and then act by maps
+/// that nobody keeps any more.
+pub fn remove_stale_filters(interface: &str) {
+    for program in [PROGRAM_EGRESS, PROGRAM_INGRESS] {
+        // Fails where there is no clsact or no such filter, which is as well.
+        if tc::qdisc_detach_program(interface, TcAttachType::Ingress, program).is_ok() {
+            tracing::warn!(interface, program, "program of an earlier agent removed");
+        }
+    }
+}
+
+fn add_clsact(interface: &str) -> Result<(), TcError> {
     match tc::qdisc_add_clsact(interface) {
         Err(TcError::NetlinkError(error))
-            if error.raw_os_error() == Some(nix::errno::Errno::EEXIST as i32) => {}
-        other => other?,
-    }
-    match tc::qdisc_detach_program(interface, TcAttachType::Ingress, program) {
-        Err(TcError::IoError(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            if error.raw_os_error() == Some(nix::errno::Errno::EEXIST as i32) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }

@@ -11,14 +11,14 @@
 
 use ila_proto::{
     addr::{Address, SirAddr, SirPrefix},
-    api::{AddContainer, Container, ContainerName},
+    api::{AddContainer, Container, ContainerName, ErrorCode},
 };
 
 use crate::{
     error::Refusal,
-    netlink::{LinkPlan, Links, Namespace, NetlinkError},
+    netlink::{Interface, LinkPlan, Links, Namespace, NetlinkError},
     owner::OwnerHandle,
-    store::Progress,
+    store::{Progress, Record},
 };
 
 /// What a container's coming and going needs.
@@ -38,7 +38,7 @@ impl Lifecycle {
         let container = self.owner.call(|owner| owner.claim(request)).await??;
         let plan = link_plan(&container);
         let added = match self.links.make(&plan, &namespace).await {
-            Ok(made) => match self.bring_up(&container, &plan, made.index).await {
+            Ok(made) => match self.bring_up(&plan, made.index).await {
                 Ok(added) => Ok(added),
                 Err(refusal) => {
                     self.undo(&container).await;
@@ -73,39 +73,57 @@ impl Lifecycle {
 
     /// Takes over the containers that an earlier agent has left, and clears
     /// away what it has left half-made.
-    pub async fn adopt(&self, sir_prefix: SirPrefix) -> Result<(), Refusal> {
-        for record in self.owner.call(|owner| owner.left_behind()).await?? {
-            let container = record.container;
-            let in_domain = Address::from(container.address).high == sir_prefix.bits();
-            if record.progress == Progress::Ready && in_domain {
-                match self.links.interface(&container.host_interface).await {
-                    Ok(interface) => {
-                        tracing::info!(name = %container.name, "container adopted");
-                        let index = interface.index;
-                        self.owner.call(move |owner| owner.adopt(container, index)).await??;
-                        continue;
-                    }
-                    Err(NetlinkError::NoInterface { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
+    pub async fn adopt(&self, mtu: u32) -> Result<(), Refusal> {
+        let records = self.owner.call(|owner| owner.left_behind()).await??;
+        let (ready, unfinished): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|record| record.progress == Progress::Ready);
+        for Record { container, .. } in ready {
+            match self.links.interface(&container.host_interface).await {
+                Ok(interface) => self.take_over(container, interface, mtu).await?,
+                Err(NetlinkError::NoInterface { .. }) => self.clear_away(container).await?,
+                Err(error) => return Err(error.into()),
             }
-            tracing::warn!(name = %container.name, "left-over of a container removed");
-            self.links.remove(&container.host_interface).await?;
-            self.owner.call(move |owner| owner.release(&container.name)).await??;
+        }
+        for Record { container, .. } in unfinished {
+            self.clear_away(container).await?;
         }
         Ok(())
     }
 
-    async fn bring_up(
+    async fn take_over(
         &self,
-        container: &Container,
-        plan: &LinkPlan,
-        index: u32,
-    ) -> Result<Container, Refusal> {
-        let name = container.name.clone();
+        container: Container,
+        interface: Interface,
+        mtu: u32,
+    ) -> Result<(), Refusal> {
+        let plan = link_plan(&container);
+        self.owner.call(move |owner| owner.adopt(container)).await?;
+        self.bring_up(&plan, interface.index).await?;
+        tracing::info!(name = %plan.name, "container adopted");
+        if interface.mtu != mtu {
+            tracing::warn!(
+                name = %plan.name,
+                "container keeps packets of {} bytes, the uplinks carry {mtu}; \
+                 remove and add it to change that",
+                interface.mtu
+            );
+        }
+        Ok(())
+    }
+
+    async fn clear_away(&self, container: Container) -> Result<(), Refusal> {
+        tracing::warn!(name = %container.name, "left-over of a container removed");
+        self.links.remove(&container.host_interface).await?;
+        self.owner.call(move |owner| owner.release(&container.name)).await?
+    }
+
+    /// What is left to do once there is a link: for a new container, and for
+    /// one that an earlier agent has left, whatever state that is in.
+    async fn bring_up(&self, plan: &LinkPlan, index: u32) -> Result<Container, Refusal> {
+        let name = plan.name.clone();
         self.owner.call(move |owner| owner.connect(&name, index)).await??;
         self.links.raise(plan, index).await?;
-        let name = container.name.clone();
+        let name = plan.name.clone();
         self.owner.call(move |owner| owner.commit(&name)).await?
     }
 
@@ -131,9 +149,29 @@ impl Lifecycle {
     }
 }
 
+/// Fails if a container that an earlier agent has left is not of this SIR
+/// prefix: it is the configuration that is more likely wrong, and containers
+/// that were cleared away for it would not come back when it is put right.
+pub fn check_prefix(records: &[Record], sir_prefix: SirPrefix) -> Result<(), Refusal> {
+    let ready = records.iter().filter(|record| record.progress == Progress::Ready);
+    let mut containers = ready.map(|record| &record.container);
+    match containers.find(|it| Address::from(it.address).high != sir_prefix.bits()) {
+        None => Ok(()),
+        Some(Container { name, address, .. }) => {
+            let message = format!(
+                "container `{name}` has the address {address}, which is not of `sir_prefix` {sir_prefix}"
+            );
+            Err(Refusal::new(ErrorCode::BadRequest, message).hint(
+                "put `sir_prefix` right, or remove the containers with an agent of their prefix first",
+            ))
+        }
+    }
+}
+
 fn link_plan(container: &Container) -> LinkPlan {
     let prefix = SirPrefix::from_bits(Address::from(container.address).high);
     LinkPlan {
+        name: container.name.clone(),
         address: SirAddr { prefix, identifier: container.identifier },
         interface: container.interface.clone(),
         host_interface: container.host_interface.clone(),

@@ -2,10 +2,11 @@
 
 use std::{
     fs,
+    future::poll_fn,
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
+    task::Poll,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -15,7 +16,7 @@ use ila_agent::{
     config::Config,
     datapath::{self, Datapath, Role},
     error::Refusal,
-    lifecycle::Lifecycle,
+    lifecycle::{self, Lifecycle},
     netlink::Links,
     owner::Owner,
     runtime_dir::RuntimeDir,
@@ -27,9 +28,6 @@ use tracing_subscriber::EnvFilter;
 
 /// The smallest packet that every IPv6 link carries (RFC 8200 section 5).
 const MIN_MTU: u32 = 1280;
-
-/// How long requests under way may take when the agent is told to end.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Capabilities without which nothing here works, by their bit (capability.h).
 const CAPABILITIES: [(&str, u32); 3] =
@@ -81,52 +79,57 @@ fn run(args: &Args) -> Result<()> {
 }
 
 async fn serve(config: Config) -> Result<()> {
-    // Before anything is announced: a signal from now on ends us in order.
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // Caught before anything is done, so that everything is undone in order.
+    let told_to_end = told_to_end()?;
     let runtime_dir = RuntimeDir::lock(&config.runtime_dir)?;
+    let store = Store::open(runtime_dir.path())?;
+    lifecycle::check_prefix(&store.read_all()?, config.sir_prefix).map_err(explain)?;
     let links = Links::open()?;
     let mtu = check_uplinks(&links, &config).await?;
-    enable_forwarding(&config)?;
 
+    enable_forwarding(&config)?;
+    for prefix in [config.locator.bits(), config.sir_prefix.bits()] {
+        links.end_here(prefix).await?;
+    }
+    for interface in links.interfaces().await? {
+        datapath::remove_stale_filters(&interface);
+    }
     let hook = config.hook.unwrap_or_else(datapath::best_hook);
     let mut datapath = Datapath::load(&config.host_config(), hook)?;
     for uplink in &config.uplinks {
         datapath.attach(uplink.as_str(), Role::Uplink)?;
     }
-    let store = Store::open(runtime_dir.path())?;
-    let (node, sir_prefix) = (config.node.clone(), config.sir_prefix);
+    let node = config.node.clone();
     let (owner, owner_task) = Owner::new(config, datapath, store, mtu)?.run();
     let lifecycle = Lifecycle { owner, links };
-    lifecycle.adopt(sir_prefix).await.map_err(explain)?;
+    lifecycle.adopt(mtu).await.map_err(explain)?;
 
     let listener = runtime_dir.listen()?;
     tracing::info!(%node, ?hook, mtu, "ready");
-    let stopped = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("told to end");
-    };
-    let (stop, mut stopping) = tokio::sync::watch::channel(false);
-    let server = axum::serve(listener, api::router(lifecycle)).with_graceful_shutdown(async move {
-        stopped.await;
-        let _ = stop.send(true);
-    });
-    tokio::select! {
-        served = async { server.await } => served?,
-        () = async {
-            let _ = stopping.wait_for(|stop| *stop).await;
-            tokio::time::sleep(GRACE).await;
-        } => tracing::warn!("requests still under way are left"),
-    }
+    api::serve(listener, api::router(lifecycle), told_to_end).await;
     runtime_dir.remove_socket()?;
     // Between two calls, never in one. The programs' links end with it.
     owner_task.abort();
     let _ = owner_task.await;
     tracing::info!("detached");
     Ok(())
+}
+
+/// Comes true with the first signal that asks the agent to end; a terminal
+/// that closes is one.
+fn told_to_end() -> Result<impl Future<Output = ()>> {
+    let mut signals = Vec::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        signals.push(signal(kind)?);
+    }
+    Ok(async move {
+        poll_fn(|context| {
+            let told = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+            if told { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        tracing::info!("told to end");
+    })
 }
 
 fn explain(refusal: Refusal) -> anyhow::Error {

@@ -17,7 +17,7 @@ use futures_util::TryStreamExt as _;
 use ila_proto::{
     abi::GATEWAY_MAC,
     addr::{Identifier, SirAddr},
-    api::InterfaceName,
+    api::{ContainerName, InterfaceName},
 };
 use nix::errno::Errno;
 use rtnetlink::{
@@ -27,7 +27,7 @@ use rtnetlink::{
             AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute,
             LinkLayerType, LinkMessage,
         },
-        route::{RouteProtocol, RouteScope},
+        route::{RouteProtocol, RouteScope, RouteType},
     },
 };
 
@@ -36,6 +36,9 @@ pub use namespace::Namespace;
 
 /// Marks routes as ours among those of others (`ip route … proto 73`).
 const ROUTE_PROTOCOL: RouteProtocol = RouteProtocol::Other(73);
+
+/// The metric of a route that any other is preferred to.
+const LAST_RESORT: u32 = u32::MAX - 1;
 
 /// Why a link is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +102,8 @@ pub enum NetlinkError {
 /// What a container's link is made of.
 #[derive(Clone, Debug)]
 pub struct LinkPlan {
+    /// Whose link it is.
+    pub name: ContainerName,
     /// The container's address.
     pub address: SirAddr,
     /// Its interface.
@@ -166,6 +171,41 @@ impl Links {
             }
             Err(error) => Err(kernel("list interfaces")(error)),
         }
+    }
+
+    /// The names of all interfaces of the host.
+    pub async fn interfaces(&self) -> Result<Vec<String>, NetlinkError> {
+        let all: Vec<LinkMessage> = self
+            .handle
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(kernel("list interfaces"))?;
+        let name = |message: LinkMessage| {
+            message.attributes.into_iter().find_map(|attribute| match attribute {
+                LinkAttribute::IfName(name) => Some(name),
+                _ => None,
+            })
+        };
+        Ok(all.into_iter().filter_map(name).collect())
+    }
+
+    /// Ends here what is addressed under `prefix` (64 bits) and to nothing that
+    /// the host knows. Without it, such a packet follows the default route back
+    /// to the router that sent it here, and round again until its hop limit is
+    /// used up. Any other route is preferred to this one.
+    pub async fn end_here(&self, prefix: u64) -> Result<(), NetlinkError> {
+        let prefix = Ipv6Addr::from(ila_proto::addr::Address { high: prefix, low: 0 });
+        let route = RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(prefix, 64)
+            .kind(RouteType::Unreachable)
+            .protocol(ROUTE_PROTOCOL)
+            .priority(LAST_RESORT)
+            .build();
+        let added = self.handle.route().add(route).replace().execute().await;
+        added.map_err(kernel("add the route that ends packets to unknown identifiers"))
     }
 
     /// Makes the pair, the container's end in its namespace and ready there,

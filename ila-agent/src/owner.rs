@@ -145,12 +145,19 @@ impl Owner {
         Ok(container)
     }
 
-    /// Takes over a container that an earlier agent has made.
-    pub fn adopt(&mut self, container: Container, index: u32) -> Result<(), Refusal> {
-        let name = container.name.clone();
+    /// Takes over a container that an earlier agent has made, to be connected
+    /// like one that was just claimed.
+    pub fn adopt(&mut self, container: Container) {
+        if let Some(locator) = self.config.mappings.get(&container.identifier)
+            && *locator != self.config.locator
+        {
+            tracing::warn!(
+                name = %container.name,
+                "the configuration maps {} to {locator}, yet the container is here",
+                container.identifier
+            );
+        }
         self.insert(State::Making, container);
-        self.connect(&name, index)?;
-        self.commit(&name).map(|_| ())
     }
 
     /// Lets the container's packets be translated: first the mapping, so that

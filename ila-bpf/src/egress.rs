@@ -4,7 +4,7 @@
 use aya_ebpf::programs::TcContext;
 use ila_proto::{
     abi::Fate,
-    ndp::{NEXT_HEADER_ICMPV6, SOLICITATION},
+    ndp::{NEXT_HEADER_ICMPV6, SOLICITATION, TYPES},
     translate,
 };
 
@@ -19,12 +19,18 @@ use crate::{
 pub fn run(ctx: &TcContext) -> i32 {
     let header = match packet::ipv6(ctx) {
         Ok(header) => header,
-        Err(NoIpv6::Other) => return state::pass(ctx, Fate::EgressNotIpv6),
+        Err(NoIpv6::Other) => return state::drop(ctx, Fate::EgressNotIpv6),
         Err(NoIpv6::Truncated) => return state::drop(ctx, Fate::EgressTruncated),
     };
     let config = state::config();
-    if header.next_header == NEXT_HEADER_ICMPV6 && packet::icmp_type(ctx) == Some(SOLICITATION) {
-        return ndp::run(ctx, &config);
+    if header.next_header == NEXT_HEADER_ICMPV6
+        && let Some(kind) = packet::icmp_type(ctx)
+        && TYPES.contains(&kind)
+    {
+        return match kind {
+            SOLICITATION => ndp::run(ctx, &config),
+            _ => state::drop(ctx, Fate::NdpNotForHost),
+        };
     }
     let verdict = translate::egress(&config, header.destination, state::mapping);
     verdict::carry_out(ctx, verdict, Fate::EgressStoreFailed)

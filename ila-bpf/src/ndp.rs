@@ -9,15 +9,14 @@ use ila_proto::{
 
 use crate::{packet, state};
 
-/// Answers the solicitation that the packet is, or hands it on.
+/// Answers the solicitation that the packet is, or drops it.
 #[inline(always)]
 pub fn run(ctx: &TcContext, config: &HostConfig) -> i32 {
     let Some(solicitation) = packet::solicitation(ctx) else {
         return state::drop(ctx, Fate::NdpInvalid);
     };
     match ndp::answer(config, packet::interface(ctx), &solicitation, state::mapping) {
-        Err(fate @ Fate::NdpInvalid) => state::drop(ctx, fate),
-        Err(fate) => state::pass(ctx, fate),
+        Err(fate) => state::drop(ctx, fate),
         Ok(advertisement) => match packet::reply(ctx, GATEWAY_MAC, &advertisement.packet()) {
             Ok(redirect) => {
                 state::count(ctx, Fate::NdpAnswered);

@@ -20,9 +20,6 @@ use ureq::{
     },
 };
 
-/// How long the agent may take over a reply; its own limit is shorter.
-const REPLY_TIME: Duration = Duration::from_secs(40);
-
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -86,11 +83,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the agent behind `socket`; connects with each request.
-    pub fn new(socket: &Path) -> Self {
+    /// A client of the agent behind `socket`; connects with each request, and
+    /// waits so long for the reply.
+    pub fn new(socket: &Path, reply_time: Duration) -> Self {
         let config = Config::builder()
             .http_status_as_error(false)
-            .timeout_global(Some(REPLY_TIME))
+            .timeout_global(Some(reply_time))
             .max_idle_connections(0)
             .build();
         let connector = UnixConnector { socket: socket.to_owned() };

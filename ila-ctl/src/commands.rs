@@ -1,7 +1,9 @@
 //! What each verb does: one request, one output.
 
 use std::{
-    fs, io, thread,
+    fs,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -18,12 +20,15 @@ use crate::{
     output::{self, Print as _},
 };
 
+/// How long the agent may take over a reply; its own limit is shorter.
+const REPLY_TIME: Duration = Duration::from_secs(40);
+
 /// Between two attempts of a `--wait`.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Does what was typed.
 pub fn run(args: &Args) -> Result<(), ClientError> {
-    let client = Client::new(&args.socket);
+    let client = Client::new(&args.socket, REPLY_TIME);
     match &args.verb {
         Verb::Container(ContainerVerb::Add(add)) => add_container(&client, add),
         Verb::Container(ContainerVerb::Rm { name }) => {
@@ -42,10 +47,12 @@ pub fn run(args: &Args) -> Result<(), ClientError> {
             client.get::<Mapping>(&format!("/v1/mappings/{identifier}"))?.print(output.format)
         }
         Verb::Counters(arguments) => counters(&client, arguments),
-        Verb::Status(arguments) => status(&client, arguments),
+        Verb::Status(arguments) => status(&args.socket, arguments),
         Verb::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Args::command(), "ila-ctl", &mut io::stdout());
-            Ok(())
+            // It panics if it cannot write, so it writes where it always can.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Args::command(), "ila-ctl", &mut script);
+            output::line(String::from_utf8_lossy(&script).trim_end())
         }
         Verb::Man { dir } => fs::create_dir_all(dir)
             .and_then(|()| clap_mangen::generate_to(Args::command(), dir))
@@ -79,14 +86,17 @@ fn counters(client: &Client, arguments: &CountersArgs) -> Result<(), ClientError
     list.print(arguments.output.format)
 }
 
-fn status(client: &Client, arguments: &StatusArgs) -> Result<(), ClientError> {
-    let ask = || client.get::<Status>("/v1/status");
-    let Some(within) = arguments.wait else { return ask()?.print(arguments.output.format) };
-    let deadline = Instant::now() + within;
+fn status(socket: &Path, arguments: &StatusArgs) -> Result<(), ClientError> {
+    let ask = |within| Client::new(socket, within).get::<Status>("/v1/status");
+    let Some(within) = arguments.wait else {
+        return ask(REPLY_TIME)?.print(arguments.output.format);
+    };
+    let started = Instant::now();
     loop {
-        match ask() {
+        let left = within.saturating_sub(started.elapsed());
+        match ask(left.clamp(PAUSE, REPLY_TIME)) {
             Ok(status) => return status.print(arguments.output.format),
-            Err(last @ ClientError::Unreachable { .. }) if Instant::now() >= deadline => {
+            Err(last @ ClientError::Unreachable { .. }) if started.elapsed() >= within => {
                 let within = humantime::format_duration(within);
                 return Err(ClientError::NotYet { within, last: last.into() });
             }

@@ -20,6 +20,11 @@ pub trait Print: Sized {
     fn print(self, format: Format) -> Result<(), ClientError>;
 }
 
+/// What others have chosen, a label or a path, fit for a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 impl<T: Serialize + Tabular> Print for Versioned<T> {
     fn print(self, format: Format) -> Result<(), ClientError> {
         match format {
@@ -54,11 +59,11 @@ impl Tabular for Container {
             ("name", self.name.to_string()),
             ("address", self.address.to_string()),
             ("identifier", self.identifier.to_string()),
-            ("namespace", self.netns.display().to_string()),
+            ("namespace", printable(&self.netns.to_string_lossy())),
             ("interface", self.interface.to_string()),
             ("host interface", self.host_interface.to_string()),
             ("mtu", self.mtu.to_string()),
-            ("labels", labels.join(" ")),
+            ("labels", printable(&labels.join(" "))),
         ])
     }
 }
@@ -72,7 +77,7 @@ impl Tabular for ContainerList {
                 container.address.to_string(),
                 container.interface.to_string(),
                 container.host_interface.to_string(),
-                container.netns.display().to_string(),
+                printable(&container.netns.to_string_lossy()),
             ]);
         }
         table

@@ -51,6 +51,47 @@ fn waiting_for_an_agent_in_vain_is_exit_4() {
     assert!(stderr(&output).contains("within 50ms"), "{}", stderr(&output));
 }
 
+/// It is there, and has its socket open, and says nothing.
+#[test]
+fn waiting_for_an_agent_that_is_stuck_takes_no_longer_than_was_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("agent.sock");
+    let _listener = UnixListener::bind(&socket).expect("a socket");
+    let started = Instant::now();
+    let output = ila_ctl(&socket, &["status", "--wait", "200ms"]);
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn the_longest_wait_that_can_be_said_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("agent.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let refusal = r#"{"v":1,"code":"not-found","message":"no such thing"}"#;
+    let agent = thread::spawn(move || reply(&listener, "404 Not Found", refusal));
+    let output = ila_ctl(&socket, &["status", "--wait", "18446744073709551615s"]);
+    agent.join().expect("the agent has answered");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+}
+
+/// A reader that has seen enough is no error; a full disk is one, not a panic.
+#[test]
+fn output_that_nobody_takes_is_no_panic() {
+    let full = || std::fs::File::create("/dev/full").expect("every Linux has it");
+    for args in [&["completions", "bash"][..], &["completions", "zsh"]] {
+        let mut ila_ctl = Command::new(env!("CARGO_BIN_EXE_ila-ctl"));
+        let output = ila_ctl.args(args).stdout(full()).output().expect("ila-ctl runs");
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("cannot write the result"), "{}", stderr(&output));
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut ila_ctl = Command::new(env!("CARGO_BIN_EXE_ila-ctl"));
+        let output = ila_ctl.args(args).stdout(writer).output().expect("ila-ctl runs");
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
+    }
+}
+
 #[test]
 fn waiting_ends_when_the_agent_comes_up() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -11,7 +11,8 @@
 //! | `GET /v1/mappings/IDENTIFIER` | | [`Mapping`] |
 //! | `GET /v1/counters` | | [`CounterList`] |
 //!
-//! A reply that is not 2xx carries an [`ErrorReply`]. Every reply says its
+//! A reply that is not 2xx carries an [`ErrorReply`], unless the request was no
+//! HTTP that could be read. Every reply says its
 //! version as `"v": 1`; fields may be added within a version, never changed.
 
 use std::{collections::BTreeMap, net::Ipv6Addr, path::PathBuf};
@@ -209,6 +210,8 @@ pub enum ErrorCode {
     BadRequest,
     /// The request is larger than [`MAX_REQUEST_BYTES`].
     TooLarge,
+    /// The request took longer than the agent waits; its work may still be done.
+    TooSlow,
     /// No such path.
     UnknownPath,
     /// No container or mapping of that name.

@@ -26,6 +26,10 @@ pub const NEXT_HEADER_ICMPV6: u8 = 58;
 pub const HOP_LIMIT: u8 = 255;
 /// ICMPv6 type of a neighbour solicitation.
 pub const SOLICITATION: u8 = 135;
+/// All types of neighbour discovery, router solicitation to redirect. None of
+/// them is ever handed on by a router (RFC 4861 section 4), and a host that
+/// listened to a container's could be made to learn anything.
+pub const TYPES: core::ops::RangeInclusive<u8> = 133..=137;
 /// Bytes of a solicitation without options.
 pub const SOLICITATION_LENGTH: usize = 24;
 
@@ -72,11 +76,13 @@ pub fn answer(
     look_up: impl FnOnce(Identifier) -> Option<MappingValue>,
 ) -> Result<Advertisement, Fate> {
     let Solicitation { source, hop_limit, payload_length, code, target } = *solicitation;
-    // RFC 4861 section 7.1.1.
+    // From RFC 4861 section 7.1.1; a source that is a group would have the
+    // answer sent to all of it.
     if hop_limit != HOP_LIMIT
         || code != 0
         || usize::from(payload_length) < SOLICITATION_LENGTH
         || target.is_multicast()
+        || source.is_multicast()
     {
         return Err(Fate::NdpInvalid);
     }

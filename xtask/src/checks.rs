@@ -11,7 +11,7 @@ use crate::{
 
 /// Who must not know whom, however far away: a package with its features, and
 /// what its dependencies must not contain. `*` is any package but itself.
-const STRANGERS: [(&str, &[&str], &[&str]); 5] = [
+const STRANGERS: [(&str, &[&str], &[&str]); 6] = [
     ("ila-proto", &["--no-default-features"], &["*"]),
     (
         "ila-proto",
@@ -19,6 +19,7 @@ const STRANGERS: [(&str, &[&str], &[&str]); 5] = [
         &["aya", "aya-ebpf", "getrandom", "nix", "quinn", "rand", "rtnetlink", "socket2", "tokio"],
     ),
     ("ila-bpf", &[], &["ila-agent", "ila-ctl", "ila-labs"]),
+    ("ila-agent", &[], &["ila-bpf", "ila-ctl", "ila-labs"]),
     ("ila-ctl", &[], &["aya", "ila-agent", "ila-bpf", "ila-labs", "quinn", "rtnetlink", "tokio"]),
     ("ila-labs", &[], &["aya", "ila-agent", "ila-bpf", "ila-ctl", "ila-proto"]),
 ];
@@ -86,4 +87,17 @@ fn aya_has_one_user() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_knows_whom_is_seen() {
+        knows_none("ila-agent", &[], &["ila-ctl"]).expect("the agent does not know ila-ctl");
+        let error = knows_none("ila-agent", &[], &["ila-proto"]).expect_err("it knows ila-proto");
+        assert!(error.to_string().contains("must not depend on ila-proto"), "{error}");
+        knows_none("ila-proto", &["--features", "std"], &["*"]).expect_err("std needs serde");
+    }
 }

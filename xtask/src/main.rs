@@ -7,7 +7,7 @@ mod setup;
 mod step;
 mod tally;
 
-use std::{path::Path, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -67,6 +67,6 @@ fn demo() -> Result<()> {
     setup::run()?;
     step::require_root("the demo makes network namespaces")?;
     parts::build_binaries()?;
-    let lab = step::root().join(parts::BINARIES).join("ila-lab");
-    step::shown(step::privileged(Path::new(&lab)).arg("demo"))
+    let lab = parts::binaries()?.join("ila-lab");
+    step::shown(step::privileged(lab).arg("demo"))
 }

@@ -1,14 +1,18 @@
 //! The parts of the test run.
 
-use std::process::Command;
+use std::{env, path::PathBuf, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use crate::{checks, setup, step, tally::Tally};
 
-/// Where cargo puts the binaries that labs and demo run.
-pub const BINARIES: &str = "target/debug";
+/// Where cargo puts the binaries that labs and demo run: where it has put this
+/// one, whatever target directory it was told.
+pub fn binaries() -> Result<PathBuf> {
+    let own = env::current_exe()?;
+    Ok(own.parent().context("a program lies in a folder")?.to_owned())
+}
 
 /// A part of the test run.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

@@ -86,6 +86,17 @@ fn a_mapping_given_twice_is_an_error_at_the_second() {
 }
 
 #[test]
+fn a_runtime_directory_must_be_absolute_and_leave_room_for_the_socket() {
+    let long = format!("runtime_dir = \"/{}\"", "x".repeat(97));
+    for (line, says) in [("runtime_dir = \"run\"", "absolute"), (&long, "too long")] {
+        let error = parse(&format!("{line}\n{GOOD}")).expect_err(line).to_string();
+        assert!(error.contains("line 1: `runtime_dir`") && error.contains(says), "{error}");
+    }
+    let fits = format!("runtime_dir = \"/{}\"\n{GOOD}", "x".repeat(95));
+    assert!(parse(&fits).is_ok());
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let error = Config::read(Path::new("/nonexistent/agent.toml")).expect_err("no such file");
     assert!(error.to_string().contains("/nonexistent/agent.toml"), "{error}");

@@ -20,7 +20,7 @@ fn packets_that_are_not_translated_stay_as_they_are() {
     let cases = [
         (Role::Container, udp(from, sir("2000:0:0:a1"), b"x"), PASS, Fate::EgressLocal),
         (Role::Container, udp(from, elsewhere, b"x"), PASS, Fate::EgressNotSir),
-        (Role::Container, arp.clone(), PASS, Fate::EgressNotIpv6),
+        (Role::Container, arp.clone(), DROP, Fate::EgressNotIpv6),
         (Role::Container, udp(from, sir("2000:0:0:99"), b"x"), DROP, Fate::EgressUnknownIdentifier),
         (Role::Container, udp(from, c_bit, b"x"), DROP, Fate::EgressUnknownIdentifier),
         (Role::Uplink, udp(elsewhere, sir(LOCAL), b"x"), PASS, Fate::IngressNotLocator),

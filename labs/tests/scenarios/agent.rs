@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -12,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     common::{ok, refused},
-    overlay::{Overlay, PATIENCE, bin_dir},
+    overlay::{Netns, Overlay, PATIENCE, bin_dir},
 };
 
 const HOOKS: [&str; 2] = ["tcx", "clsact"];
@@ -24,15 +25,18 @@ fn attached_by(hook: &str) -> Overlay {
 
 #[test]
 fn an_agent_told_to_end_detaches_and_the_next_one_adopts_its_containers() {
-    for hook in HOOKS {
+    for (hook, signal) in
+        [("tcx", Signal::SIGTERM), ("clsact", Signal::SIGHUP), ("tcx", Signal::SIGINT)]
+    {
         let overlay = attached_by(hook);
         assert!(overlay.pings("a1", "b1"));
         let before = ok(&mut overlay.ctl("h1", &["container", "ls", "-o", "json"]));
 
-        overlay.end_agent("h1", Signal::SIGTERM);
-        assert!(overlay.log("h1").contains("detached"), "{}", overlay.log("h1"));
+        overlay.end_agent("h1", signal);
+        assert!(overlay.log("h1").contains("detached"), "{signal}: {}", overlay.log("h1"));
         assert!(!overlay.pings("a1", "b1"), "nobody translates any more");
         assert_eq!(filters(&overlay), 0, "{hook}");
+        assert!(!overlay.lab.socket("h1").expect("the host is there").exists(), "{signal}");
         refused(&mut overlay.ctl("h1", &["status"]), 3);
 
         let agent = overlay.start_agent("h1");
@@ -40,6 +44,70 @@ fn an_agent_told_to_end_detaches_and_the_next_one_adopts_its_containers() {
         assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
         drop(agent);
     }
+}
+
+#[test]
+fn an_agent_readies_its_host_and_keeps_others_from_its_socket() {
+    let overlay = Overlay::of("readies", "two-hosts");
+    overlay.end_agent("h1", Signal::SIGTERM);
+    overlay.set("h1", "all/forwarding", "0");
+    overlay.set("h1", "up0/accept_ra", "1");
+    let _agent = overlay.start_agent("h1");
+    assert_eq!(overlay.setting("h1", "all/forwarding"), "1");
+    assert_eq!(overlay.setting("h1", "up0/accept_ra"), "2");
+    assert!(overlay.pings("a1", "b1"));
+
+    let dir = overlay.lab.runtime_dir("h1").expect("the host is there");
+    let mode = |path: &str| fs::metadata(dir.join(path)).expect(path).permissions().mode() & 0o777;
+    assert_eq!(mode("agent.sock"), 0o660);
+    assert_eq!(mode("agent.lock") & 0o077, 0, "whoever can open it can lock it");
+    assert_eq!(mode("containers") & 0o077, 0);
+}
+
+/// Filters of a killed agent stay; they must not go on acting by its maps.
+#[test]
+fn a_killed_agent_with_another_hook_leaves_no_program_that_drops() {
+    let overlay = attached_by("clsact");
+    overlay.end_agent("h1", Signal::SIGKILL);
+    assert_eq!(filters(&overlay), 3);
+    overlay.configure("h1", |text| text.replace("hook = \"clsact\"", "hook = \"tcx\""));
+    let _agent = overlay.start_agent("h1");
+    assert_eq!(filters(&overlay), 0);
+    let netns = Netns::add("newcomer");
+    ok(&mut overlay.ctl("h1", &["container", "add", "newcomer", "--netns", &netns.path()]));
+    let to = overlay.address("a1").to_string();
+    ok(netns.command("ping").args(["-c1", "-W2", &to]));
+}
+
+#[test]
+fn adoption_puts_right_what_was_changed_by_hand() {
+    let overlay = Overlay::of("adoption", "two-hosts");
+    let link = ok(&mut overlay.ctl("h1", &["container", "show", "a1", "-o", "json"]));
+    let link: serde_json::Value = serde_json::from_str(&link).expect("it is JSON");
+    let link = link["host_interface"].as_str().expect("it has one").to_owned();
+    overlay.end_agent("h1", Signal::SIGTERM);
+    // Takes route and neighbour entry along.
+    for state in ["down", "up"] {
+        ok(overlay.node("h1").command("ip").args(["link", "set", &link, state]));
+    }
+    let _agent = overlay.start_agent("h1");
+    assert!(overlay.pings("b1", "a1"));
+}
+
+#[test]
+fn an_agent_of_another_sir_prefix_does_not_touch_containers() {
+    let overlay = Overlay::of("prefix", "two-hosts");
+    overlay.end_agent("h1", Signal::SIGTERM);
+    overlay.configure("h1", |text| text.replace("fd00:db8:0:1::/64", "fd00:db8:0:2::/64"));
+    let mut agent = overlay.node("h1").command(bin_dir().join("ila-agent"));
+    let said = refused(agent.arg("--config").arg(overlay.config("h1")), 1);
+    assert!(
+        said.contains("container `a") && said.contains("`sir_prefix` fd00:db8:0:2::/64"),
+        "{said}"
+    );
+    overlay.configure("h1", |text| text.replace("fd00:db8:0:2::/64", "fd00:db8:0:1::/64"));
+    let _agent = overlay.start_agent("h1");
+    assert!(overlay.pings("a1", "b1"), "nothing was lost by the mistake");
 }
 
 #[test]
@@ -116,32 +184,11 @@ fn a_container_half_made_when_the_agent_is_killed_is_cleared_away() {
     assert!(0 < made && made < KILLS, "{made} of {KILLS} were made: the moments are not spread");
 }
 
-/// A namespace of the test's own, by a name that `ip` knows.
-struct Netns(String);
-
-impl Netns {
-    fn add(name: &str) -> Self {
-        ok(Command::new("ip").args(["netns", "add", name]));
-        Self(name.to_owned())
-    }
-
-    fn path(&self) -> String {
-        format!("/run/netns/{}", self.0)
-    }
-}
-
-impl Drop for Netns {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
-}
-
 #[test]
 fn a_second_agent_on_the_same_runtime_directory_is_refused() {
     let overlay = Overlay::of("second", "two-hosts");
-    let config = overlay.lab.runtime_dir("h1").expect("the host is there").join("agent.toml");
     let mut second = overlay.node("h1").command(bin_dir().join("ila-agent"));
-    let said = refused(second.arg("--config").arg(config), 1);
+    let said = refused(second.arg("--config").arg(overlay.config("h1")), 1);
     assert!(said.contains("another agent runs on the runtime directory"), "{said}");
     assert!(overlay.pings("a1", "b1"), "the first one is not disturbed");
     ok(&mut overlay.ctl("h1", &["status"]));

@@ -11,7 +11,9 @@
 mod agent;
 mod bad_input;
 mod common;
+mod containers;
 mod docs;
+mod hostile;
 mod lifecycle;
 mod overlay;
 mod traffic;

@@ -106,7 +106,7 @@ impl Overlay {
 
     /// Starts the agent of a host again and waits until it answers.
     pub fn start_agent(&self, host: &str) -> Agent {
-        let config = self.lab.runtime_dir(host).expect("the host is there").join("agent.toml");
+        let config = self.config(host);
         let agent = self
             .node(host)
             .command(bin_dir().join("ila-agent"))
@@ -116,6 +116,32 @@ impl Overlay {
         let agent = Agent(agent.expect("the agent can be run"));
         ok(&mut self.ctl(host, &["status", "--wait", "10s"]));
         agent
+    }
+
+    /// Changes the configuration that the next agent of a host reads.
+    pub fn configure(&self, host: &str, change: impl FnOnce(String) -> String) {
+        let path = self.config(host);
+        let text = std::fs::read_to_string(&path).expect("the lab has written it");
+        std::fs::write(&path, change(text)).expect("it can be written");
+    }
+
+    pub fn config(&self, host: &str) -> PathBuf {
+        self.lab.runtime_dir(host).expect("the host is there").join("agent.toml")
+    }
+
+    /// What a node's kernel has for a setting.
+    pub fn setting(&self, node: &str, path: &str) -> String {
+        let value = inside(&self.node(node), || {
+            std::fs::read_to_string(Path::new("/proc/sys/net/ipv6/conf").join(path))
+        });
+        value.expect("the setting exists").trim().to_owned()
+    }
+
+    pub fn set(&self, node: &str, path: &str, value: &str) {
+        inside(&self.node(node), || {
+            std::fs::write(Path::new("/proc/sys/net/ipv6/conf").join(path), value)
+        })
+        .expect("root may set it");
     }
 
     pub fn log(&self, host: &str) -> String {
@@ -128,6 +154,33 @@ impl Overlay {
         let links: serde_json::Value = serde_json::from_str(&links).expect("it is JSON");
         let links = links.as_array().expect("it is a list").iter();
         links.map(|it| it["ifname"].as_str().expect("it has a name").to_owned()).collect()
+    }
+}
+
+/// A namespace of the test's own, by a name that `ip` knows.
+pub struct Netns(pub String);
+
+impl Netns {
+    pub fn add(name: &str) -> Self {
+        ok(Command::new("ip").args(["netns", "add", name]));
+        Self(name.to_owned())
+    }
+
+    pub fn path(&self) -> String {
+        format!("/run/netns/{}", self.0)
+    }
+
+    /// A command that runs in it.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.path())).arg("--").arg(program);
+        command
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
     }
 }
 

@@ -60,17 +60,18 @@ fates! {
     EgressTranslated = 0, "egress-translated", Passed, "from a container, SIR destination rewritten to its ILA address";
     EgressLocal = 1, "egress-local", Passed, "from a container, to a container on the same host";
     EgressNotSir = 2, "egress-not-sir", Passed, "from a container, to a destination outside the SIR prefix";
-    EgressNotIpv6 = 3, "egress-not-ipv6", Passed, "from a container, not IPv6";
+    EgressNotIpv6 = 3, "egress-not-ipv6", Dropped, "from a container, not IPv6, which is all that the overlay carries";
     EgressTruncated = 4, "egress-truncated", Dropped, "from a container, shorter than an IPv6 header";
     EgressUnknownIdentifier = 5, "egress-unknown-identifier", Dropped, "from a container, to an identifier that no mapping names";
     EgressStoreFailed = 6, "egress-store-failed", Dropped, "from a container, the kernel refused to rewrite it";
 
     NdpAnswered = 16, "ndp-answered", Answered, "neighbour solicitation answered in place";
-    NdpUnknownTarget = 17, "ndp-unknown-target", Passed, "neighbour solicitation for an address that is neither the gateway nor mapped";
-    NdpDuplicateProbe = 18, "ndp-duplicate-probe", Passed, "duplicate address detection of a container, never answered";
-    NdpOwnAddress = 19, "ndp-own-address", Passed, "neighbour solicitation of a container for its own address";
-    NdpInvalid = 20, "ndp-invalid", Dropped, "neighbour solicitation that RFC 4861 section 7.1.1 tells to ignore";
+    NdpUnknownTarget = 17, "ndp-unknown-target", Dropped, "neighbour solicitation for an address that is neither the gateway nor mapped";
+    NdpDuplicateProbe = 18, "ndp-duplicate-probe", Dropped, "duplicate address detection of a container, never answered";
+    NdpOwnAddress = 19, "ndp-own-address", Dropped, "neighbour solicitation of a container for its own address";
+    NdpInvalid = 20, "ndp-invalid", Dropped, "neighbour solicitation with a hop limit, code, length, source or target that none has";
     NdpReplyFailed = 21, "ndp-reply-failed", Dropped, "the kernel refused to turn a solicitation into its answer";
+    NdpNotForHost = 22, "ndp-not-for-host", Dropped, "router discovery, advertisement or redirect of a container, from which the host must not learn";
 
     IngressRestored = 32, "ingress-restored", Passed, "from an uplink, ILA destination restored to the SIR address";
     IngressNotLocator = 33, "ingress-not-locator", Passed, "from an uplink, to a destination outside this host's locator";
@@ -117,6 +118,7 @@ mod tests {
             (19, "ndp-own-address"),
             (20, "ndp-invalid"),
             (21, "ndp-reply-failed"),
+            (22, "ndp-not-for-host"),
             (32, "ingress-restored"),
             (33, "ingress-not-locator"),
             (34, "ingress-host"),

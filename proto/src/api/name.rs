@@ -22,7 +22,7 @@ pub enum NameError {
     /// An interface's name.
     #[error(
         "`{0}` cannot be an interface's name: 1 to 15 bytes, not `.`, `..`, `all` or `default`, \
-         without `/`, `:`, `%` and white space"
+         without `/`, `:`, `%`, control characters and white space"
     )]
     Interface(String),
 }
@@ -60,7 +60,7 @@ fn is_plain(text: &str) -> bool {
 fn is_interface(text: &str) -> bool {
     (1..=15).contains(&text.len())
         && ![".", "..", "all", "default"].contains(&text)
-        && !text.contains(|c: char| "/:%\0".contains(c) || c.is_whitespace())
+        && !text.contains(|c: char| "/:%".contains(c) || c.is_whitespace() || c.is_control())
         // White space to the kernel, which reads bytes as Latin-1.
         && !text.as_bytes().contains(&0xa0)
 }
