@@ -231,6 +231,7 @@ fn every_choice_has_a_word_that_never_changes() {
         (ErrorCode::IdentifierTaken, "identifier-taken"),
         (ErrorCode::InterfaceTaken, "interface-taken"),
         (ErrorCode::Busy, "busy"),
+        (ErrorCode::TooSlow, "too-slow"),
         (ErrorCode::NoNamespace, "no-namespace"),
         (ErrorCode::Kernel, "kernel"),
         (ErrorCode::ShuttingDown, "shutting-down"),
