@@ -16,13 +16,15 @@ use std::{io, net::Ipv6Addr, path::PathBuf};
 use futures_util::TryStreamExt as _;
 use ila_proto::{
     abi::GATEWAY_MAC,
-    addr::{Identifier, SirAddr},
+    addr::{Address, Identifier, SirAddr},
     api::{ContainerName, InterfaceName},
+    ndp::GATEWAY,
 };
 use nix::errno::Errno;
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
+        address::AddressHeaderFlags,
         link::{
             AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute,
             LinkLayerType, LinkMessage,
@@ -197,7 +199,7 @@ impl Links {
     /// to the router that sent it here, and round again until its hop limit is
     /// used up. Any other route is preferred to this one.
     pub async fn end_here(&self, prefix: u64) -> Result<(), NetlinkError> {
-        let prefix = Ipv6Addr::from(ila_proto::addr::Address { high: prefix, low: 0 });
+        let prefix = Ipv6Addr::from(Address { high: prefix, low: 0 });
         let route = RouteMessageBuilder::<Ipv6Addr>::new()
             .destination_prefix(prefix, 64)
             .kind(RouteType::Unreachable)
@@ -235,7 +237,7 @@ impl Links {
 
     /// Lets packets pass: the host's end up, with a route and a neighbour entry.
     pub async fn raise(&self, plan: &LinkPlan, index: u32) -> Result<(), NetlinkError> {
-        let address = Ipv6Addr::from(ila_proto::addr::Address::from(plan.address));
+        let address = Ipv6Addr::from(Address::from(plan.address));
         // The host needs no address of its own on this link.
         let bare = LinkUnspec::new_with_index(index)
             .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![
@@ -296,14 +298,13 @@ impl Links {
         let up = LinkUnspec::new_with_index(index).up().build();
         let raised = self.handle.link().set(up).execute().await;
         raised.map_err(kernel("set the container's interface up"))?;
-        let address = Ipv6Addr::from(ila_proto::addr::Address::from(plan.address));
+        let address = Ipv6Addr::from(Address::from(plan.address));
         let mut add = self.handle.address().add(index, address.into(), 128);
         // Nobody else on this link can have it: the agent has claimed it.
-        add.message_mut().header.flags |=
-            rtnetlink::packet_route::address::AddressHeaderFlags::Nodad;
+        add.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         add.execute().await.map_err(kernel("set the container's address"))?;
         let route = RouteMessageBuilder::<Ipv6Addr>::new()
-            .gateway(ila_proto::addr::Address::into(ila_proto::ndp::GATEWAY))
+            .gateway(Address::into(GATEWAY))
             .output_interface(index)
             .protocol(ROUTE_PROTOCOL)
             .build();
