@@ -30,6 +30,14 @@ pub enum ConfigError {
         /// Why not.
         reason: io::Error,
     },
+    /// The file is no text.
+    #[error("{path}: line {line}: is not UTF-8")]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
     /// The file is no TOML, or a value is not what its key takes. The TOML
     /// error shows the line and points at the value.
     #[error("{path}: {reason}")]
@@ -115,8 +123,13 @@ fn default_runtime_dir() -> Spanned<PathBuf> {
 impl Config {
     /// Reads and checks the file at `path`.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path)
-            .map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
+        let bytes =
+            fs::read(path).map_err(|reason| ConfigError::Read { path: path.to_owned(), reason })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = valid.split(|&byte| byte == b'\n').count();
+            ConfigError::NotText { path: path.to_owned(), line }
+        })?;
         Self::parse(path, &text)
     }
 

@@ -58,6 +58,10 @@ impl From<NetlinkError> for Refusal {
             NetlinkError::InterfaceTaken { .. } => {
                 (ErrorCode::InterfaceTaken, Some("choose another name with --ifname"))
             }
+            NetlinkError::DefaultRouteTaken => {
+                let hint = "remove it inside with: ip -6 route del default";
+                (ErrorCode::InterfaceTaken, Some(hint))
+            }
             NetlinkError::HostInterfaceTaken { .. } => (ErrorCode::InterfaceTaken, None),
             NetlinkError::NoInterface { .. } => (ErrorCode::NotFound, None),
             NetlinkError::Kernel { .. } | NetlinkError::Io { .. } => (ErrorCode::Kernel, None),

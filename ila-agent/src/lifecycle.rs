@@ -63,7 +63,7 @@ impl Lifecycle {
         let container = self.owner.call(move |owner| owner.begin_removal(&name)).await??;
         let name = container.name.clone();
         if let Err(error) = self.links.remove(&container.host_interface).await {
-            self.owner.call(move |owner| owner.removal_failed(&name)).await?;
+            self.owner.call(move |owner| owner.leave(&name)).await?;
             return Err(error.into());
         }
         self.owner.call(move |owner| owner.release(&name)).await??;
@@ -72,22 +72,24 @@ impl Lifecycle {
     }
 
     /// Takes over the containers that an earlier agent has left, and clears
-    /// away what it has left half-made.
-    pub async fn adopt(&self, mtu: u32) -> Result<(), Refusal> {
-        let records = self.owner.call(|owner| owner.left_behind()).await??;
-        let (ready, unfinished): (Vec<_>, Vec<_>) =
-            records.into_iter().partition(|record| record.progress == Progress::Ready);
-        for Record { container, .. } in ready {
-            match self.links.interface(&container.host_interface).await {
-                Ok(interface) => self.take_over(container, interface, mtu).await?,
-                Err(NetlinkError::NoInterface { .. }) => self.clear_away(container).await?,
-                Err(error) => return Err(error.into()),
+    /// away what it has left half-made. A container that cannot be taken over
+    /// is said in the log and does not keep the others from it.
+    pub async fn adopt(&self, records: Vec<Record>, mtu: u32) {
+        for Record { progress, container } in records {
+            let name = container.name.clone();
+            let adopted = match (progress, self.links.interface(&container.host_interface).await) {
+                (Progress::Ready, Ok(interface)) => self.take_over(container, interface, mtu).await,
+                (Progress::Ready, Err(error))
+                    if !matches!(error, NetlinkError::NoInterface { .. }) =>
+                {
+                    Err(error.into())
+                }
+                _ => self.clear_away(container).await,
+            };
+            if let Err(error) = adopted {
+                tracing::error!(%name, %error, "container not adopted; remove and add it");
             }
         }
-        for Record { container, .. } in unfinished {
-            self.clear_away(container).await?;
-        }
-        Ok(())
     }
 
     async fn take_over(
@@ -97,8 +99,12 @@ impl Lifecycle {
         mtu: u32,
     ) -> Result<(), Refusal> {
         let plan = link_plan(&container);
-        self.owner.call(move |owner| owner.adopt(container)).await?;
-        self.bring_up(&plan, interface.index).await?;
+        self.owner.call(move |owner| owner.adopt(container)).await??;
+        if let Err(refusal) = self.bring_up(&plan, interface.index).await {
+            let name = plan.name.clone();
+            self.owner.call(move |owner| owner.leave(&name)).await?;
+            return Err(refusal);
+        }
         tracing::info!(name = %plan.name, "container adopted");
         if interface.mtu != mtu {
             tracing::warn!(

@@ -14,13 +14,13 @@ use clap::Parser;
 use ila_agent::{
     api,
     config::Config,
-    datapath::{self, Datapath, Role},
+    datapath::{self, Datapath},
     error::Refusal,
     lifecycle::{self, Lifecycle},
-    netlink::Links,
+    netlink::{self, Links},
     owner::Owner,
     runtime_dir::RuntimeDir,
-    store::Store,
+    store::{Record, Store},
 };
 use ila_proto::api::{DEFAULT_CONFIG, ErrorReply};
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,37 +81,45 @@ fn run(args: &Args) -> Result<()> {
 async fn serve(config: Config) -> Result<()> {
     // Caught before anything is done, so that everything is undone in order.
     let told_to_end = told_to_end()?;
-    let runtime_dir = RuntimeDir::lock(&config.runtime_dir)?;
-    let store = Store::open(runtime_dir.path())?;
-    lifecycle::check_prefix(&store.read_all()?, config.sir_prefix).map_err(explain)?;
+    // First whatever can be refused, then what changes the host.
     let links = Links::open()?;
     let mtu = check_uplinks(&links, &config).await?;
-
-    enable_forwarding(&config)?;
-    for prefix in [config.locator.bits(), config.sir_prefix.bits()] {
-        links.end_here(prefix).await?;
-    }
-    for interface in links.interfaces().await? {
-        datapath::remove_stale_filters(&interface);
-    }
     let hook = config.hook.unwrap_or_else(datapath::best_hook);
-    let mut datapath = Datapath::load(&config.host_config(), hook)?;
-    for uplink in &config.uplinks {
-        datapath.attach(uplink.as_str(), Role::Uplink)?;
-    }
-    let node = config.node.clone();
-    let (owner, owner_task) = Owner::new(config, datapath, store, mtu)?.run();
-    let lifecycle = Lifecycle { owner, links };
-    lifecycle.adopt(mtu).await.map_err(explain)?;
-
+    let datapath = Datapath::load(&config.host_config(), hook)?;
+    let runtime_dir = RuntimeDir::lock(&config.runtime_dir)?;
+    let store = Store::open(runtime_dir.path())?;
+    let records = store.read_all()?;
+    lifecycle::check_prefix(&records, config.sir_prefix).map_err(explain)?;
     let listener = runtime_dir.listen()?;
-    tracing::info!(%node, ?hook, mtu, "ready");
-    api::serve(listener, api::router(lifecycle), told_to_end).await;
+
+    let served = async {
+        prepare_host(&links, &config, &records).await?;
+        let node = config.node.clone();
+        let (owner, owner_task) = Owner::new(config, datapath, store, mtu)?.run();
+        let lifecycle = Lifecycle { owner, links };
+        lifecycle.adopt(records, mtu).await;
+        tracing::info!(%node, ?hook, mtu, "ready");
+        api::serve(listener, api::router(lifecycle), told_to_end).await;
+        // Between two calls, never in one. The programs' links end with it.
+        owner_task.abort();
+        let _ = owner_task.await;
+        tracing::info!("detached");
+        Ok(())
+    }
+    .await;
     runtime_dir.remove_socket()?;
-    // Between two calls, never in one. The programs' links end with it.
-    owner_task.abort();
-    let _ = owner_task.await;
-    tracing::info!("detached");
+    served
+}
+
+/// Changes what must be otherwise on the host for packets to pass.
+async fn prepare_host(links: &Links, config: &Config, records: &[Record]) -> Result<()> {
+    enable_forwarding()?;
+    links.end_here(config.locator).await?;
+    // Of a killed agent's; after the lock, so nobody's who is alive.
+    let containers = records.iter().map(|record| &record.container.host_interface);
+    for interface in config.uplinks.iter().chain(containers) {
+        datapath::remove_stale_filters(interface.as_str());
+    }
     Ok(())
 }
 
@@ -142,6 +150,12 @@ fn explain(refusal: Refusal) -> anyhow::Error {
 
 /// Says which privilege is missing before a system call fails for want of it.
 fn check_capabilities() -> Result<()> {
+    // In a user namespace of its own a process has every capability, and none
+    // that counts for the kernel's programs and maps.
+    let identity = fs::read_to_string("/proc/self/uid_map")?;
+    if identity.split_whitespace().ne(["0", "0", "4294967295"]) {
+        bail!("no privilege: this is a user namespace; run ila-agent as root of the host");
+    }
     let status = fs::read_to_string("/proc/self/status")?;
     let effective = status
         .lines()
@@ -177,14 +191,25 @@ async fn check_uplinks(links: &Links, config: &Config) -> Result<u32> {
 }
 
 /// Lets the host route between containers and uplinks.
-fn enable_forwarding(config: &Config) -> Result<()> {
-    // A host that forwards ignores router advertisements unless told not to,
-    // and would lose the default route that it learned from them.
-    for uplink in &config.uplinks {
-        let accept_ra = format!("/proc/sys/net/ipv6/conf/{uplink}/accept_ra");
-        set_if(Path::new(&accept_ra), "1", "2")?;
+fn enable_forwarding() -> Result<()> {
+    const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+    if fs::read_to_string(FORWARDING)?.trim() != "0" {
+        return Ok(());
     }
-    set_if(Path::new("/proc/sys/net/ipv6/conf/all/forwarding"), "0", "1")
+    // A host that forwards ignores router advertisements unless told not to,
+    // and would lose the default route that it learned from them. Containers'
+    // links are no place to learn one from.
+    for entry in fs::read_dir("/proc/sys/net/ipv6/conf")? {
+        let interface = entry?;
+        let name = interface.file_name();
+        if !netlink::is_host_interface(&name.to_string_lossy())
+            && name != "all"
+            && name != "default"
+        {
+            set_if(&interface.path().join("accept_ra"), "1", "2")?;
+        }
+    }
+    set_if(Path::new(FORWARDING), "0", "1")
 }
 
 fn set_if(setting: &Path, found: &str, wanted: &str) -> Result<()> {

@@ -16,7 +16,7 @@ use std::{io, net::Ipv6Addr, path::PathBuf};
 use futures_util::TryStreamExt as _;
 use ila_proto::{
     abi::GATEWAY_MAC,
-    addr::{Address, Identifier, SirAddr},
+    addr::{Address, Identifier, Locator, SirAddr},
     api::{ContainerName, InterfaceName},
     ndp::GATEWAY,
 };
@@ -29,7 +29,7 @@ use rtnetlink::{
             AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute,
             LinkLayerType, LinkMessage,
         },
-        route::{RouteProtocol, RouteScope, RouteType},
+        route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
     },
 };
 
@@ -66,10 +66,13 @@ pub enum NetlinkError {
         /// Its name.
         interface: InterfaceName,
     },
+    /// The namespace has a default route.
+    #[error("the container's namespace has a default route already")]
+    DefaultRouteTaken,
     /// The host has an interface of the name that ours must have.
     #[error(
-        "the host has an interface `{interface}` already, which an agent with another \
-         `runtime_dir` must have left; remove it with: ip link del {interface}"
+        "the host has an interface `{interface}` already, which an agent has left and no \
+         record speaks of; remove it with: ip link del {interface}"
     )]
     HostInterfaceTaken {
         /// Its name.
@@ -138,6 +141,12 @@ pub fn host_interface(identifier: Identifier) -> InterfaceName {
     name.parse().expect("15 letters and digits are an interface's name")
 }
 
+/// Whether an interface has a name as [`host_interface`] gives them.
+#[must_use]
+pub fn is_host_interface(name: &str) -> bool {
+    name.len() == 15 && name.starts_with("ila")
+}
+
 /// The container's end's link-layer address: locally administered, unicast,
 /// and derived from the identifier so that it moves along with it.
 fn container_mac(identifier: Identifier) -> [u8; 6] {
@@ -175,31 +184,20 @@ impl Links {
         }
     }
 
-    /// The names of all interfaces of the host.
-    pub async fn interfaces(&self) -> Result<Vec<String>, NetlinkError> {
-        let all: Vec<LinkMessage> = self
-            .handle
-            .link()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(kernel("list interfaces"))?;
-        let name = |message: LinkMessage| {
-            message.attributes.into_iter().find_map(|attribute| match attribute {
-                LinkAttribute::IfName(name) => Some(name),
-                _ => None,
-            })
-        };
-        Ok(all.into_iter().filter_map(name).collect())
-    }
-
-    /// Ends here what is addressed under `prefix` (64 bits) and to nothing that
-    /// the host knows. Without it, such a packet follows the default route back
-    /// to the router that sent it here, and round again until its hop limit is
-    /// used up. Any other route is preferred to this one.
-    pub async fn end_here(&self, prefix: u64) -> Result<(), NetlinkError> {
-        let prefix = Ipv6Addr::from(Address { high: prefix, low: 0 });
+    /// Ends here what is addressed under this host's locator and to nothing
+    /// that the host knows. Without it, such a packet follows the default route
+    /// back to the router that sent it here, and round again until its hop
+    /// limit is used up. Any other route under the locator is preferred to
+    /// this one. That of a former locator is removed: it may be another host's
+    /// by now.
+    pub async fn end_here(&self, locator: Locator) -> Result<(), NetlinkError> {
+        let prefix = Ipv6Addr::from(Address { high: locator.bits(), low: 0 });
+        for route in self.last_resorts().await? {
+            if !route.attributes.contains(&RouteAttribute::Destination(prefix.into())) {
+                let removed = self.handle.route().del(route).execute().await;
+                removed.map_err(kernel("remove the route of a former locator"))?;
+            }
+        }
         let route = RouteMessageBuilder::<Ipv6Addr>::new()
             .destination_prefix(prefix, 64)
             .kind(RouteType::Unreachable)
@@ -208,6 +206,16 @@ impl Links {
             .build();
         let added = self.handle.route().add(route).replace().execute().await;
         added.map_err(kernel("add the route that ends packets to unknown identifiers"))
+    }
+
+    async fn last_resorts(&self) -> Result<Vec<RouteMessage>, NetlinkError> {
+        let all = self.handle.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build());
+        let mut routes: Vec<RouteMessage> =
+            all.execute().try_collect().await.map_err(kernel("list routes"))?;
+        routes.retain(|route| {
+            route.header.protocol == ROUTE_PROTOCOL && route.header.kind == RouteType::Unreachable
+        });
+        Ok(routes)
     }
 
     /// Makes the pair, the container's end in its namespace and ready there,
@@ -238,6 +246,7 @@ impl Links {
     /// Lets packets pass: the host's end up, with a route and a neighbour entry.
     pub async fn raise(&self, plan: &LinkPlan, index: u32) -> Result<(), NetlinkError> {
         let address = Ipv6Addr::from(Address::from(plan.address));
+        namespace::enable_ipv6(&plan.host_interface)?;
         // The host needs no address of its own on this link.
         let bare = LinkUnspec::new_with_index(index)
             .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![
@@ -308,12 +317,10 @@ impl Links {
             .output_interface(index)
             .protocol(ROUTE_PROTOCOL)
             .build();
-        self.handle
-            .route()
-            .add(route)
-            .execute()
-            .await
-            .map_err(kernel("set the container's default route"))
+        self.handle.route().add(route).execute().await.map_err(|error| match errno(&error) {
+            Errno::EEXIST => NetlinkError::DefaultRouteTaken,
+            _ => kernel("set the container's default route")(error),
+        })
     }
 }
 

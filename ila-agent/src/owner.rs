@@ -82,7 +82,8 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// An owner of nothing but the mappings that the configuration names.
+    /// An owner of nothing but the mappings that the configuration names, with
+    /// the programs attached to its uplinks.
     pub fn new(
         config: Config,
         datapath: Datapath,
@@ -100,6 +101,9 @@ impl Owner {
         };
         for (identifier, locator) in owner.remote_mappings() {
             owner.datapath.set_mapping(identifier, owner.mapping_value(locator, 0))?;
+        }
+        for uplink in &owner.config.uplinks {
+            owner.datapath.attach(uplink.as_str(), Role::Uplink)?;
         }
         Ok(owner)
     }
@@ -147,17 +151,19 @@ impl Owner {
 
     /// Takes over a container that an earlier agent has made, to be connected
     /// like one that was just claimed.
-    pub fn adopt(&mut self, container: Container) {
-        if let Some(locator) = self.config.mappings.get(&container.identifier)
+    pub fn adopt(&mut self, container: Container) -> Result<(), Refusal> {
+        let Container { name, identifier, .. } = &container;
+        if let Some(holder) = self.holders.get(identifier) {
+            let message = format!("container `{holder}` has the identifier {identifier} as well");
+            return Err(Refusal::new(ErrorCode::IdentifierTaken, message));
+        }
+        if let Some(locator) = self.config.mappings.get(identifier)
             && *locator != self.config.locator
         {
-            tracing::warn!(
-                name = %container.name,
-                "the configuration maps {} to {locator}, yet the container is here",
-                container.identifier
-            );
+            tracing::warn!(%name, "the configuration maps {identifier} to {locator}, yet the container is here");
         }
         self.insert(State::Making, container);
+        Ok(())
     }
 
     /// Lets the container's packets be translated: first the mapping, so that
@@ -192,8 +198,9 @@ impl Owner {
         Ok(container)
     }
 
-    /// Lets a removal that came to nothing be tried again.
-    pub fn removal_failed(&mut self, name: &ContainerName) {
+    /// Leaves a container as it is, to be removed by whoever wants to: its
+    /// adoption or its removal came to nothing.
+    pub fn leave(&mut self, name: &ContainerName) {
         if let Some(entry) = self.containers.get_mut(name) {
             entry.state = State::Ready;
         }
@@ -218,11 +225,6 @@ impl Owner {
             self.holders.remove(&entry.container.identifier);
         }
         Ok(self.store.remove(name)?)
-    }
-
-    /// What an earlier agent has left behind.
-    pub fn left_behind(&self) -> Result<Vec<Record>, Refusal> {
-        Ok(self.store.read_all()?)
     }
 
     /// The containers that are ready, by name.

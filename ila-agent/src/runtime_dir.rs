@@ -24,9 +24,7 @@ const SOCKET_MODE: u32 = 0o660;
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeDirError {
     /// Another agent runs there.
-    #[error(
-        "another agent runs on the runtime directory {0}; end it first, or set another `runtime_dir`"
-    )]
+    #[error("another agent runs on the runtime directory {0}; end it first")]
     Taken(PathBuf),
     /// The file system refused.
     #[error("cannot {what} {path}")]

@@ -17,7 +17,7 @@ use tokio::{
 
 /// Clients that are served at once; more wait until one has gone.
 const CLIENTS: usize = 128;
-/// How long a client may take to say what it wants, the first time and again.
+/// How long a client may take to say what it wants.
 const HEADER_TIME: Duration = Duration::from_secs(5);
 /// How long requests under way may take when the agent is told to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -45,7 +45,8 @@ async fn accept(
 ) -> Infallible {
     let places = Arc::new(Semaphore::new(CLIENTS));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
+    // One request a connection: clients that keep theirs would keep others out.
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).keep_alive(false);
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
         let stream = match listener.accept().await {

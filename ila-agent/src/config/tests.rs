@@ -101,3 +101,12 @@ fn a_file_that_is_not_there_is_named() {
     let error = Config::read(Path::new("/nonexistent/agent.toml")).expect_err("no such file");
     assert!(error.to_string().contains("/nonexistent/agent.toml"), "{error}");
 }
+
+#[test]
+fn a_file_that_is_no_text_is_named_with_its_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("agent.toml");
+    fs::write(&path, b"node = \"h1\"\nsir_prefix = \"\xff\"\n").expect("it can be written");
+    let error = Config::read(&path).expect_err("it is no text").to_string();
+    assert!(error.contains("agent.toml: line 2: is not UTF-8"), "{error}");
+}

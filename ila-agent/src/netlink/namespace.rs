@@ -102,7 +102,7 @@ pub(super) fn enable_ipv6(interface: &InterfaceName) -> Result<(), NetlinkError>
     let setting = |name| format!("/proc/sys/net/ipv6/conf/{interface}/{name}");
     for (name, value) in [("accept_dad", "0"), ("disable_ipv6", "0")] {
         fs::write(setting(name), value).map_err(|source| NetlinkError::Io {
-            what: "enable IPv6 on the container's interface",
+            what: "enable IPv6 on a container's link",
             source,
         })?;
     }

@@ -94,6 +94,64 @@ fn adoption_puts_right_what_was_changed_by_hand() {
     assert!(overlay.pings("b1", "a1"));
 }
 
+/// One that cannot be taken over does not keep the others from it.
+#[test]
+fn containers_are_adopted_one_by_one() {
+    let overlay = Overlay::of("one-by-one", "two-hosts");
+    overlay.end_agent("h1", Signal::SIGTERM);
+    let records = overlay.lab.runtime_dir("h1").expect("the host is there").join("containers");
+    let record = fs::read_to_string(records.join("a1")).expect("it is recorded");
+    fs::write(records.join("copy"), record.replace("\"a1\"", "\"copy\"")).expect("it is written");
+    fs::write(records.join("empty"), "").expect("it is written");
+    let _agent = overlay.start_agent("h1");
+    assert!(overlay.pings("b1", "a2"));
+    assert!(overlay.pings("b1", "a1"));
+}
+
+/// The old locator may be another host's by now.
+#[test]
+fn the_route_of_a_former_locator_goes() {
+    let overlay = Overlay::of("former", "two-hosts");
+    let ends = || ok(overlay.node("h1").command("ip").args(["-6", "route", "show", "proto", "73"]));
+    assert!(ends().contains("unreachable 2001:db8:a:1::/64"), "{}", ends());
+    overlay.end_agent("h1", Signal::SIGTERM);
+    overlay.configure("h1", |text| text.replace("2001:db8:a:1::/64", "2001:db8:a:2::/64"));
+    let _agent = overlay.start_agent("h1");
+    let ends = ends();
+    assert!(ends.contains("unreachable 2001:db8:a:2::/64"), "{ends}");
+    assert!(!ends.contains("2001:db8:a:1::/64"), "{ends}");
+}
+
+/// What can be refused is refused before the host is changed.
+#[test]
+fn an_agent_that_cannot_start_changes_nothing() {
+    let overlay = Overlay::bare("no-start", "two-hosts");
+    let h1 = || overlay.node("h1");
+    overlay.end_agent("h1", Signal::SIGTERM);
+    ok(h1().command("ip").args(["-6", "route", "flush", "proto", "73"]));
+    overlay.set("h1", "all/forwarding", "0");
+    let socket = overlay.lab.socket("h1").expect("the host is there");
+    fs::create_dir(&socket).expect("the agent has removed its socket");
+    let dir = overlay.lab.dir().join("fresh");
+    let no_socket = overlay.config("h1");
+    let mut starts = vec![(h1().command(bin_dir().join("ila-agent")), no_socket, "stale socket")];
+    fs::create_dir(&dir).expect("the folder can be made");
+    let mut user = h1().command("unshare");
+    user.args(["--user", "--map-root-user"]).arg(bin_dir().join("ila-agent"));
+    starts.push((user, config_in(&dir, "uplinks = [\"up0\"]"), "user namespace"));
+    let fresh = dir.join("agent.toml");
+    for (mut agent, config, says) in starts {
+        let said = refused(agent.arg("--config").arg(config), 1);
+        assert!(said.contains(says), "{said}");
+        assert_eq!(overlay.setting("h1", "all/forwarding"), "0", "{says}");
+        let routes = ok(h1().command("ip").args(["-6", "route", "show", "proto", "73"]));
+        assert_eq!(routes, "", "{says}");
+    }
+    assert!(fresh.exists() && fs::read_dir(&dir).expect("it is there").count() == 1);
+    fs::remove_dir(&socket).expect("it is empty");
+    fs::remove_dir_all(&dir).expect("it can be removed");
+}
+
 #[test]
 fn an_agent_of_another_sir_prefix_does_not_touch_containers() {
     let overlay = Overlay::of("prefix", "two-hosts");

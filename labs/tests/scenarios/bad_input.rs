@@ -62,7 +62,7 @@ fn a_container_that_cannot_be_added_changes_nothing() {
         (&["x", "--netns", "/proc/self/ns/mnt"], "another kind", "--netns"),
         (&["x", "--netns", &taken], "an interface `eth0` already", "--ifname"),
         // Found out when the link is there already, and has to go again.
-        (&["x", "--netns", &taken, "--ifname", "eth1"], "default route", ""),
+        (&["x", "--netns", &taken, "--ifname", "eth1"], "a default route already", "route del"),
     ];
     for (args, says, hint) in cases {
         let said = refused(&mut overlay.ctl("h1", &[&["container", "add"], *args].concat()), 1);
