@@ -11,12 +11,14 @@ use std::{path::PathBuf, process::Command};
 /// rustup's name for Debian's compiler, linked there by `cargo xtask setup`.
 pub const DEBIAN: &str = "ila-ebpf";
 
-/// rustup's own nightly, preferred where it comes with `rust-src`.
+/// rustup's own nightly, used where it comes with `rust-src`.
 pub const NIGHTLY: &str = "nightly";
 
 /// The first toolchain that is installed together with the sources of `core`.
+/// Debian's is linked only where a nightly did not do, for want of a linker,
+/// and the linker that was built then is for it.
 pub fn find() -> Option<&'static str> {
-    [NIGHTLY, DEBIAN].into_iter().find(|name| has_core_sources(name))
+    [DEBIAN, NIGHTLY].into_iter().find(|name| has_core_sources(name))
 }
 
 fn has_core_sources(toolchain: &str) -> bool {

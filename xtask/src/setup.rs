@@ -47,7 +47,7 @@ pub fn run() -> Result<()> {
     if which("bpf-linker").is_none() {
         install_bpf_linker()?;
     }
-    if ebpf_toolchain::find().is_none() {
+    if ebpf_toolchain::find() != Some(ebpf_toolchain::DEBIAN) {
         link_compiler()?;
     }
     Ok(())
@@ -134,7 +134,7 @@ fn link_compiler() -> Result<()> {
         "Linking Debian's compiler into rustup",
         Command::new("rustup").args(["toolchain", "link", ebpf_toolchain::DEBIAN, "/usr"]),
     )?;
-    if ebpf_toolchain::find().is_none() {
+    if ebpf_toolchain::find() != Some(ebpf_toolchain::DEBIAN) {
         bail!(
             "Debian's compiler lacks the sources of core. \
              Install them as root with: apt-get install --reinstall rust-web-src"
