@@ -51,10 +51,17 @@ fn an_agent_readies_its_host_and_keeps_others_from_its_socket() {
     let overlay = Overlay::of("readies", "two-hosts");
     overlay.end_agent("h1", Signal::SIGTERM);
     overlay.set("h1", "all/forwarding", "0");
-    overlay.set("h1", "up0/accept_ra", "1");
+    // Two that may have learned a default route, and one that must not.
+    let link = overlay.interfaces("h1").into_iter().find(|it| it.starts_with("ila"));
+    let link = link.expect("a1 has one") + "/accept_ra";
+    for setting in ["up0/accept_ra", "lo/accept_ra", &link] {
+        overlay.set("h1", setting, "1");
+    }
     let _agent = overlay.start_agent("h1");
     assert_eq!(overlay.setting("h1", "all/forwarding"), "1");
     assert_eq!(overlay.setting("h1", "up0/accept_ra"), "2");
+    assert_eq!(overlay.setting("h1", "lo/accept_ra"), "2");
+    assert_eq!(overlay.setting("h1", &link), "1");
     assert!(overlay.pings("a1", "b1"));
 
     let dir = overlay.lab.runtime_dir("h1").expect("the host is there");
