@@ -87,7 +87,7 @@ impl Lifecycle {
                 _ => self.clear_away(container).await,
             };
             if let Err(error) = adopted {
-                tracing::error!(%name, %error, "container not adopted; remove and add it");
+                tracing::error!(%name, %error, "container not adopted");
             }
         }
     }

@@ -242,7 +242,7 @@ impl Owner {
         }
     }
 
-    /// The mappings in the kernel table, by identifier.
+    /// The mappings that the kernel table was given, by identifier.
     #[must_use]
     pub fn mappings(&self) -> Vec<Mapping> {
         let mut mappings: BTreeMap<_, _> = self

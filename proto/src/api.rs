@@ -134,7 +134,7 @@ pub struct Mapping {
     pub source: MappingSource,
 }
 
-/// All mappings that the kernel programs use, by identifier.
+/// All mappings that the kernel programs were given, by identifier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MappingList {
     /// In the order of their identifiers.
@@ -196,7 +196,7 @@ pub struct Status {
     pub mtu: u32,
     /// Containers registered on this host.
     pub containers: usize,
-    /// Mappings in the kernel table.
+    /// Mappings that the kernel table was given.
     pub mappings: usize,
     /// Seconds since the agent started.
     pub uptime_seconds: u64,
