@@ -1,37 +1,85 @@
-//! Container → uplink: the SIR prefix of the destination gives way to the
-//! locator of the host that holds the identifier; routing does the rest.
+//! Container → elsewhere: the SIR prefix of the destination gives way to the
+//! locator of the host that holds the identifier.
 
 use aya_ebpf::programs::TcContext;
 use ila_proto::{
-    abi::Fate,
-    ndp::{NEXT_HEADER_ICMPV6, SOLICITATION, TYPES},
-    translate,
+    abi::{Fate, HostConfig},
+    checksum::ChecksumDelta,
+    extension::{self, Upper},
+    forward::{self, Header, Verdict},
+    icmp,
+    ndp::{SOLICITATION, TYPES},
 };
 
 use crate::{
     ndp,
     packet::{self, NoIpv6},
-    state, verdict,
+    state::{self, Kernel},
+    verdict::{self, Failures, Refusal, Side},
 };
 
 /// Carries out the verdict on what a container sends.
 #[inline(always)]
 pub fn run(ctx: &TcContext) -> i32 {
-    let header = match packet::ipv6(ctx) {
+    if packet::is_tagged(ctx) {
+        return state::drop(ctx, Fate::EgressTagged);
+    }
+    let header = match packet::header(ctx) {
         Ok(header) => header,
         Err(NoIpv6::Other) => return state::drop(ctx, Fate::EgressNotIpv6),
         Err(NoIpv6::Truncated) => return state::drop(ctx, Fate::EgressTruncated),
     };
     let config = state::config();
-    if header.next_header == NEXT_HEADER_ICMPV6
+    if header.next_header == icmp::NEXT_HEADER
         && let Some(kind) = packet::icmp_type(ctx)
         && TYPES.contains(&kind)
     {
         return match kind {
-            SOLICITATION => ndp::run(ctx, &config),
+            SOLICITATION => ndp::run(ctx, config, &header),
             _ => state::drop(ctx, Fate::NdpNotForHost),
         };
     }
-    let verdict = translate::egress(&config, header.destination, state::mapping);
-    verdict::carry_out(ctx, verdict, Fate::EgressStoreFailed)
+    carry_out(ctx, config, &header)
+        .unwrap_or_else(|refusal| verdict::refuse(ctx, config, &header, Side::Container, refusal))
+}
+
+#[inline(always)]
+fn carry_out(ctx: &TcContext, config: &HostConfig, header: &Header) -> Result<i32, Refusal> {
+    match forward::egress(config, &Kernel, packet::interface(ctx), header) {
+        Verdict::Pass(_) if hides_discovery(ctx, header) => {
+            Ok(state::drop(ctx, Fate::NdpNotForHost))
+        }
+        Verdict::Pass(fate) => Ok(state::pass(ctx, fate)),
+        Verdict::Drop(fate) => Ok(state::drop(ctx, fate)),
+        Verdict::Refuse(error, fate) => Err((error, fate)),
+        Verdict::Deliver { interface, mac, rewrite, fate } => {
+            let rest = ChecksumDelta::from_value(0);
+            let fates = (fate, Fate::EgressStoreFailed);
+            Ok(verdict::deliver(ctx, config, header, (interface, mac), (&rewrite, rest), fates))
+        }
+        Verdict::Send { rewrite, fate } => {
+            let failures = Failures {
+                store: Fate::EgressStoreFailed,
+                route: Fate::EgressNoRoute,
+                size: Fate::EgressTooBig,
+            };
+            verdict::send(ctx, config, header, &rewrite, (fate, failures))
+        }
+    }
+}
+
+/// Whether a packet for the host carries neighbour discovery behind extension
+/// headers, or something that could be.
+#[inline(always)]
+fn hides_discovery(ctx: &TcContext, header: &Header) -> bool {
+    if !extension::is_extension(header.next_header) {
+        return false;
+    }
+    match packet::upper(ctx, header) {
+        Upper::Header { protocol: icmp::NEXT_HEADER, offset } => {
+            packet::byte(ctx, offset).is_none_or(|kind| TYPES.contains(&kind))
+        }
+        Upper::Header { .. } | Upper::LaterFragment => false,
+        Upper::Unknown => true,
+    }
 }

@@ -10,7 +10,8 @@
 //! | `ingress` | an uplink, what the underlay delivers |
 //! | `ndp` | the answer to a neighbour solicitation |
 //! | `packet` | bounds-checked reads and writes of packet memory |
-//! | `state` | configuration, mappings, counters |
+//! | `route` | the way out of the host |
+//! | `state` | configuration, tables, counters, events |
 //! | `verdict` | carrying out what was decided |
 #![no_std]
 #![no_main]
@@ -29,6 +30,7 @@ mod egress;
 mod ingress;
 mod ndp;
 mod packet;
+mod route;
 mod state;
 mod verdict;
 

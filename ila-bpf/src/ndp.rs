@@ -1,28 +1,47 @@
-//! The answer to a container's neighbour solicitation, given in its place: the
+//! The answer to a neighbour solicitation, given in the target's place: the
 //! packet is turned round and sent back.
 
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::{helpers::bpf_redirect, programs::TcContext};
 use ila_proto::{
-    abi::{Fate, GATEWAY_MAC, HostConfig},
-    ndp,
+    abi::{Fate, HostConfig},
+    forward::Header,
+    ndp::{self, Advertisement},
 };
 
-use crate::{packet, state};
+use crate::{
+    packet,
+    state::{self, Kernel},
+};
 
-/// Answers the solicitation that the packet is, or drops it.
+/// Answers a container's solicitation, or drops it.
 #[inline(always)]
-pub fn run(ctx: &TcContext, config: &HostConfig) -> i32 {
-    let Some(solicitation) = packet::solicitation(ctx) else {
+pub fn run(ctx: &TcContext, config: &HostConfig, header: &Header) -> i32 {
+    let Some(solicitation) = packet::solicitation(ctx, header) else {
         return state::drop(ctx, Fate::NdpInvalid);
     };
-    match ndp::answer(config, packet::interface(ctx), &solicitation, state::mapping) {
+    match ndp::answer(config, &Kernel, packet::interface(ctx), &solicitation) {
         Err(fate) => state::drop(ctx, fate),
-        Ok(advertisement) => match packet::reply(ctx, GATEWAY_MAC, &advertisement.packet()) {
-            Ok(redirect) => {
-                state::count(ctx, Fate::NdpAnswered);
-                redirect
-            }
-            Err(()) => state::drop(ctx, Fate::NdpReplyFailed),
-        },
+        Ok((advertisement, fate)) => send(ctx, &advertisement, fate),
     }
+}
+
+/// Answers a solicitation of the underlay for the ILA address of a container
+/// here; leaves any other to the host.
+#[inline(always)]
+pub fn run_on_uplink(ctx: &TcContext, config: &HostConfig, header: &Header) -> Option<i32> {
+    let interface = packet::interface(ctx);
+    let uplink = config.uplinks.iter().find(|it| it.interface == interface)?;
+    let solicitation = packet::solicitation(ctx, header)?;
+    let answer = ndp::answer_on_uplink(config, &Kernel, uplink.mac, &solicitation)?;
+    Some(send(ctx, &answer, Fate::NdpAnswered))
+}
+
+#[inline(always)]
+fn send(ctx: &TcContext, advertisement: &Advertisement, fate: Fate) -> i32 {
+    if packet::reply(ctx, advertisement).is_err() {
+        return state::drop(ctx, Fate::NdpReplyFailed);
+    }
+    state::count(ctx, fate);
+    // SAFETY: the helper takes numbers only.
+    unsafe { bpf_redirect(packet::interface(ctx), 0) as i32 }
 }

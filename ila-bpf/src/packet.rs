@@ -3,39 +3,49 @@
 //! Every access is at a constant offset behind one comparison with the end of
 //! the packet, the form that the verifier follows without help. Helpers that
 //! may move the packet are called between accesses, never during one.
+//!
+//! What is written changes either nothing of the packet's sum or an amount
+//! that is told to the kernel, for a device may have summed it up already
+//! (`CHECKSUM_COMPLETE`).
 
 use core::ptr;
 
 use aya_ebpf::{
-    bindings::BPF_F_RECOMPUTE_CSUM,
-    helpers::{bpf_redirect, bpf_skb_change_tail},
+    helpers::{bpf_csum_update, bpf_skb_change_head, bpf_skb_change_tail},
     programs::TcContext,
 };
-use ila_proto::{addr::Address, ndp::Solicitation};
+use ila_proto::{
+    abi::{GATEWAY_MAC, Mac},
+    addr::Address,
+    checksum::{ChecksumDelta, Sum},
+    extension::{self, Upper},
+    forward::{Header, Quote, Rewrite},
+    icmp::{self, MAX_QUOTE},
+    ndp::{self, Advertisement, Solicitation},
+};
 
 /// Bytes of the Ethernet header; tags of VLANs stand outside the packet.
-const ETHERNET: usize = 14;
+pub const ETHERNET: usize = 14;
 const ETHERNET_SOURCE: usize = 6;
 const ETHERNET_TYPE: usize = 12;
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 
+const IPV6: usize = 40;
 const PAYLOAD_LENGTH: usize = ETHERNET + 4;
 const NEXT_HEADER: usize = ETHERNET + 6;
 const HOP_LIMIT: usize = ETHERNET + 7;
 const SOURCE: usize = ETHERNET + 8;
 const DESTINATION: usize = ETHERNET + 24;
-const ICMP: usize = ETHERNET + 40;
-const ICMP_CODE: usize = ICMP + 1;
-const TARGET: usize = ICMP + 8;
-const SOLICITATION_END: usize = ICMP + ila_proto::ndp::SOLICITATION_LENGTH;
+const PAYLOAD: usize = ETHERNET + IPV6;
 
-/// What an IPv6 header holds that decides on a packet's way.
-pub struct Ipv6 {
-    /// The header behind it.
-    pub next_header: u8,
-    /// Where it goes.
-    pub destination: Address,
-}
+const ICMP_CHECKSUM: usize = PAYLOAD + 2;
+const QUOTE: usize = PAYLOAD + icmp::HEADER;
+const QUOTE_SOURCE: usize = QUOTE + 8;
+const QUOTE_DESTINATION: usize = QUOTE + 24;
+
+/// Bytes that come before a quoted packet, its own Ethernet header excepted.
+const BEFORE_QUOTE: usize = IPV6 + icmp::HEADER;
+const QUOTE_UNIT: usize = 8;
 
 /// Why there is no IPv6 header.
 pub enum NoIpv6 {
@@ -45,76 +55,163 @@ pub enum NoIpv6 {
     Truncated,
 }
 
+/// Whether the packet has the tag of a VLAN, which stands outside of it.
+#[inline(always)]
+pub fn is_tagged(ctx: &TcContext) -> bool {
+    // SAFETY: the context is valid for as long as the program runs.
+    unsafe { (*ctx.skb.skb).vlan_present != 0 }
+}
+
 /// The packet's IPv6 header.
 #[inline(always)]
-pub fn ipv6(ctx: &TcContext) -> Result<Ipv6, NoIpv6> {
-    pull(ctx, ICMP);
+pub fn header(ctx: &TcContext) -> Result<Header, NoIpv6> {
+    pull(ctx, PAYLOAD);
     let kind: [u8; 2] = read(ctx, ETHERNET_TYPE).ok_or(NoIpv6::Other)?;
     if kind != ETHERTYPE_IPV6 {
         return Err(NoIpv6::Other);
     }
     // Reaches to the end of the header, so the shorter offsets follow.
     let destination = address(ctx, DESTINATION).ok_or(NoIpv6::Truncated)?;
-    let next_header = read::<u8>(ctx, NEXT_HEADER).ok_or(NoIpv6::Truncated)?;
-    Ok(Ipv6 { next_header, destination })
+    let source = address(ctx, SOURCE).ok_or(NoIpv6::Truncated)?;
+    let payload_length = read(ctx, PAYLOAD_LENGTH).ok_or(NoIpv6::Truncated)?;
+    Ok(Header {
+        payload_length: u16::from_be_bytes(payload_length),
+        next_header: read(ctx, NEXT_HEADER).ok_or(NoIpv6::Truncated)?,
+        hop_limit: read(ctx, HOP_LIMIT).ok_or(NoIpv6::Truncated)?,
+        source,
+        destination,
+    })
 }
 
 /// The `ICMPv6` type, for a packet whose next header says that it has one.
 #[inline(always)]
 pub fn icmp_type(ctx: &TcContext) -> Option<u8> {
-    read(ctx, ICMP)
+    pull(ctx, PAYLOAD + 1);
+    read(ctx, PAYLOAD)
 }
 
-/// The neighbour solicitation that the packet is.
+/// The `ICMPv6` type behind whatever extension headers there are; none if the
+/// packet carries something else, or nobody can tell.
 #[inline(always)]
-pub fn solicitation(ctx: &TcContext) -> Option<Solicitation> {
-    pull(ctx, SOLICITATION_END);
-    Some(Solicitation {
-        target: address(ctx, TARGET)?,
-        source: address(ctx, SOURCE)?,
-        hop_limit: read(ctx, HOP_LIMIT)?,
-        payload_length: u16::from_be_bytes(read(ctx, PAYLOAD_LENGTH)?),
-        code: read(ctx, ICMP_CODE)?,
+pub fn upper(ctx: &TcContext, header: &Header) -> Upper {
+    extension::upper(header.next_header, |offset| ctx.load(PAYLOAD + offset).ok())
+}
+
+/// One byte behind the IPv6 header, at an offset known only now.
+#[inline(always)]
+pub fn byte(ctx: &TcContext, offset: usize) -> Option<u8> {
+    ctx.load(PAYLOAD + offset).ok()
+}
+
+/// The neighbour solicitation that the packet is, if it is as it must be.
+#[inline(always)]
+pub fn solicitation(ctx: &TcContext, header: &Header) -> Option<Solicitation> {
+    pull(ctx, PAYLOAD + usize::from(header.payload_length).min(ndp::MAX_UNITS * ndp::UNIT));
+    Solicitation::read(header, |index| {
+        read(ctx, PAYLOAD + index * ndp::UNIT).map(u64::from_be_bytes)
     })
 }
 
-/// Replaces the destination address by another of the same checksum.
+/// Gives the packet its new addresses. `rest` makes up for what their sum has
+/// changed.
 #[inline(always)]
-pub fn set_destination_neutral(ctx: &TcContext, destination: Address) -> Result<(), ()> {
-    // A direct write, allowed because the sum of the packet stays the same:
-    // whatever the stack or the device knows of it stays true.
-    write(ctx, DESTINATION, bytes(destination)).ok_or(())
+pub fn set_addresses(ctx: &TcContext, rewrite: &Rewrite, rest: ChecksumDelta) -> Result<(), ()> {
+    write_address(ctx, DESTINATION, rewrite.destination).ok_or(())?;
+    write_address(ctx, SOURCE, rewrite.source).ok_or(())?;
+    if !rewrite.neutral {
+        tell(ctx, !rest.value());
+    }
+    Ok(())
 }
 
-/// Replaces the destination address by any other; the transport checksum is
-/// left to be wrong.
+/// Takes one from the hop limit, which was `before`.
 #[inline(always)]
-pub fn set_destination(ctx: &TcContext, destination: Address) -> Result<(), ()> {
-    // The sum changes, so a device's CHECKSUM_COMPLETE must change with it.
-    let flags = u64::from(BPF_F_RECOMPUTE_CSUM);
-    ctx.store(DESTINATION, &bytes(destination), flags).map_err(|_| ())
+pub fn decrement_hop_limit(ctx: &TcContext, before: u8) -> Result<(), ()> {
+    write(ctx, HOP_LIMIT, before.wrapping_sub(1)).ok_or(())?;
+    // It is the lower byte of its word.
+    tell(ctx, !1);
+    Ok(())
 }
 
-/// Turns the packet into the one whose IPv6 header and payload are `packet`,
-/// each eight bytes as the number that they spell, from `source_mac` back to the link-layer address that it
-/// came from, and sends it out of the interface where it came in.
+/// Addresses the frame to a container.
 #[inline(always)]
-pub fn reply<const HALVES: usize>(
+pub fn set_link_layer(ctx: &TcContext, destination: Mac) -> Result<(), ()> {
+    write(ctx, 0, destination).ok_or(())?;
+    write(ctx, ETHERNET_SOURCE, GATEWAY_MAC).ok_or(())
+}
+
+/// The addresses of the packet that is quoted behind an `ICMPv6` header.
+#[inline(always)]
+pub fn quote(ctx: &TcContext) -> Option<(Address, Address)> {
+    pull(ctx, QUOTE + IPV6);
+    let destination = address(ctx, QUOTE_DESTINATION)?;
+    Some((address(ctx, QUOTE_SOURCE)?, destination))
+}
+
+/// Replaces them, and adjusts the checksum that covers them.
+#[inline(always)]
+pub fn set_quote(ctx: &TcContext, quote: &Quote) -> Result<(), ()> {
+    write_address(ctx, QUOTE_DESTINATION, quote.destination).ok_or(())?;
+    write_address(ctx, QUOTE_SOURCE, quote.source).ok_or(())?;
+    if !quote.checksum.is_zero() {
+        let checksum = u16::from_be_bytes(read(ctx, ICMP_CHECKSUM).ok_or(())?);
+        write(ctx, ICMP_CHECKSUM, quote.checksum.adjust(checksum).to_be_bytes()).ok_or(())?;
+    }
+    Ok(())
+}
+
+/// Turns the packet into the advertisement that answers it.
+#[inline(always)]
+pub fn reply(ctx: &TcContext, advertisement: &Advertisement) -> Result<(), ()> {
+    let to = if advertisement.to == ndp::ALL_NODES {
+        ndp::ALL_NODES_MAC
+    } else {
+        read(ctx, ETHERNET_SOURCE).ok_or(())?
+    };
+    set_length(ctx, ETHERNET + Advertisement::LENGTH)?;
+    ctx.store(0, &to, 0).map_err(|_| ())?;
+    ctx.store(ETHERNET_SOURCE, &advertisement.mac, 0).map_err(|_| ())?;
+    let packet = advertisement.packet().map(u64::to_be);
+    // The packet is as another one now; if a device has summed up the old one,
+    // its sum is made that of the new one.
+    ctx.store(ETHERNET, &packet, RECOMPUTE).map_err(|_| ())
+}
+
+const RECOMPUTE: u64 = aya_ebpf::bindings::BPF_F_RECOMPUTE_CSUM as u64;
+
+/// Turns the packet into the error that quotes it, from `source` to
+/// `destination`, and the frame into one back to where it came from.
+#[inline(always)]
+pub fn refuse(
     ctx: &TcContext,
-    source_mac: [u8; 6],
-    packet: &[u64; HALVES],
-) -> Result<i32, ()> {
-    let asker: [u8; 6] = read(ctx, ETHERNET_SOURCE).ok_or(())?;
-    let length = (ETHERNET + 8 * HALVES) as u32;
+    error: icmp::Error,
+    source: Address,
+    destination: Address,
+) -> Result<(), ()> {
+    let back: Mac = read(ctx, ETHERNET_SOURCE).ok_or(())?;
+    let length = (ctx.len() as usize - ETHERNET).min(MAX_QUOTE);
+    // Whole units, the last one filled up with zeroes that do not count.
+    let units = length.div_ceil(QUOTE_UNIT);
+    set_length(ctx, ETHERNET + units * QUOTE_UNIT)?;
+    let _ = ctx.pull_data(0);
+    let mut sum = Sum::new();
+    for unit in 0..MAX_QUOTE.div_ceil(QUOTE_UNIT) {
+        let Some(half) = read(ctx, ETHERNET + unit * QUOTE_UNIT) else { break };
+        sum = sum.half(u64::from_be_bytes(half));
+    }
+    set_length(ctx, ETHERNET + length)?;
     // SAFETY: the context is valid; packet pointers are read anew below.
-    if unsafe { bpf_skb_change_tail(ctx.skb.skb, length, 0) } != 0 {
+    if unsafe { bpf_skb_change_head(ctx.skb.skb, BEFORE_QUOTE as u32, 0) } != 0 {
         return Err(());
     }
-    ctx.store(0, &asker, 0).map_err(|_| ())?;
-    ctx.store(ETHERNET_SOURCE, &source_mac, 0).map_err(|_| ())?;
-    ctx.store(ETHERNET, &packet.map(u64::to_be), 0).map_err(|_| ())?;
-    // SAFETY: the helper takes numbers only.
-    Ok(unsafe { bpf_redirect(interface(ctx), 0) } as i32)
+    let headers = error.headers(source, destination, length as u16, sum);
+    write(ctx, 0, back).ok_or(())?;
+    write(ctx, ETHERNET_SOURCE, GATEWAY_MAC).ok_or(())?;
+    write(ctx, ETHERNET_TYPE, ETHERTYPE_IPV6).ok_or(())?;
+    for (unit, half) in headers.iter().enumerate() {
+        write(ctx, ETHERNET + unit * 8, half.to_be_bytes()).ok_or(())?;
+    }
+    Ok(())
 }
 
 /// The interface that the packet came in by.
@@ -124,6 +221,24 @@ pub fn interface(ctx: &TcContext) -> u32 {
     unsafe { (*ctx.skb.skb).ifindex }
 }
 
+/// Tells the kernel by how much the sum of the packet has changed, in network
+/// order; it cares only if a device has summed the packet up.
+#[inline(always)]
+fn tell(ctx: &TcContext, change: u16) {
+    // SAFETY: the context is valid and the helper moves nothing.
+    unsafe { bpf_csum_update(ctx.skb.skb, u32::from(change.to_be())) };
+}
+
+#[inline(always)]
+fn set_length(ctx: &TcContext, length: usize) -> Result<(), ()> {
+    // SAFETY: the context is valid; packet pointers are read anew afterwards.
+    if unsafe { bpf_skb_change_tail(ctx.skb.skb, length as u32, 0) } == 0 {
+        Ok(())
+    } else {
+        Err(())
+    }
+}
+
 #[inline(always)]
 fn address(ctx: &TcContext, offset: usize) -> Option<Address> {
     let low = read(ctx, offset + 8)?;
@@ -131,8 +246,8 @@ fn address(ctx: &TcContext, offset: usize) -> Option<Address> {
 }
 
 #[inline(always)]
-fn bytes(address: Address) -> [[u8; 8]; 2] {
-    [address.high.to_be_bytes(), address.low.to_be_bytes()]
+fn write_address(ctx: &TcContext, offset: usize, address: Address) -> Option<()> {
+    write(ctx, offset, [address.high.to_be_bytes(), address.low.to_be_bytes()])
 }
 
 /// Brings the first `end` bytes into linear memory where they are not there

@@ -1,23 +1,47 @@
 //! What the programs know and what they count.
 
-use core::ptr;
+use core::hint::black_box;
 
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    helpers::bpf_ktime_get_coarse_ns,
     macros::map,
-    maps::{HashMap, PerCpuArray},
+    maps::{Array, HashMap, PerCpuHashMap, RingBuf},
     programs::TcContext,
 };
 use ila_proto::{
-    abi::{FATE_SLOTS, Fate, FateCount, HostConfig, MAX_MAPPINGS, MappingKey, MappingValue},
-    addr::Identifier,
+    abi::{
+        EVENT_BYTES, Event, Fate, HostConfig, InterfaceCounts, LocatorKey, LocatorValue,
+        MAX_INTERFACES, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, Monitor,
+    },
+    addr::Locator,
+    forward::{self, Tables},
+    icmp::ERRORS_PER_SECOND,
 };
+
+use crate::packet;
+
+const NANOSECONDS: u64 = 1_000_000_000;
 
 /// Written by the agent before loading; the verifier then knows it as constant
 /// and removes the branches that this host never takes.
 #[unsafe(no_mangle)]
-static ILA_CONFIG: HostConfig =
-    HostConfig { sir_prefix: 0, locator: 0, to_sir: 0, checksum_mode: 0, padding: 0 };
+static ILA_CONFIG: HostConfig = EMPTY;
+
+const EMPTY: HostConfig = {
+    use ila_proto::abi::{Domain, MAX_DOMAINS, MAX_UPLINKS, Uplink};
+    const DOMAIN: Domain = Domain { sir_prefix: 0, locator: 0, to_ila: 0, to_sir: 0, padding: 0 };
+    const UPLINK: Uplink = Uplink { interface: 0, mac: [0; 6], padding: 0 };
+    HostConfig {
+        domains: [DOMAIN; MAX_DOMAINS],
+        uplinks: [UPLINK; MAX_UPLINKS],
+        address: [0; 2],
+        checksum_mode: 0,
+        source_mode: 0,
+        path: 0,
+        padding: 0,
+    }
+};
 
 /// Not preallocated: removed entries are then freed after a grace period, so
 /// that a value cannot turn into another mapping's while it is being read.
@@ -25,24 +49,46 @@ static ILA_CONFIG: HostConfig =
 static ILA_MAPPINGS: HashMap<MappingKey, MappingValue> =
     HashMap::with_max_entries(MAX_MAPPINGS, BPF_F_NO_PREALLOC);
 
+/// Not preallocated for the same reason.
 #[map]
-static ILA_FATES: PerCpuArray<FateCount> = PerCpuArray::with_max_entries(FATE_SLOTS, 0);
+static ILA_LOCATORS: HashMap<LocatorKey, LocatorValue> =
+    HashMap::with_max_entries(MAX_LOCATORS, BPF_F_NO_PREALLOC);
+
+/// The agent makes an interface's entry before it attaches a program to it.
+#[map]
+static ILA_COUNTS: PerCpuHashMap<u32, InterfaceCounts> =
+    PerCpuHashMap::with_max_entries(MAX_INTERFACES, BPF_F_NO_PREALLOC);
+
+#[map]
+static ILA_MONITOR: Array<Monitor> = Array::with_max_entries(1, 0);
+
+#[map]
+static ILA_EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_BYTES, 0);
 
 /// The host's configuration.
 #[inline(always)]
-pub fn config() -> HostConfig {
-    // SAFETY: the static is valid and never written while programs run. The
-    // volatile read keeps the compiler from folding in the zeroes above, which
-    // the agent replaces in the object.
-    unsafe { ptr::read_volatile(&raw const ILA_CONFIG) }
+pub fn config() -> &'static HostConfig {
+    // Keeps the compiler from folding in the zeroes above, which the agent
+    // replaces in the object.
+    black_box(&ILA_CONFIG)
 }
 
-/// Where `identifier` lives.
-#[inline(always)]
-pub fn mapping(identifier: Identifier) -> Option<MappingValue> {
-    // SAFETY: the map frees entries after a grace period (see above), and the
-    // value is copied out before the program ends.
-    unsafe { ILA_MAPPINGS.get(MappingKey::from(identifier)) }.copied()
+/// The kernel's tables.
+pub struct Kernel;
+
+impl Tables for Kernel {
+    #[inline(always)]
+    fn mapping(&self, key: MappingKey) -> Option<MappingValue> {
+        // SAFETY: the map frees entries after a grace period (see above), and
+        // the value is copied out before the program ends.
+        unsafe { ILA_MAPPINGS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn locator(&self, key: LocatorKey) -> Option<LocatorValue> {
+        // SAFETY: as above.
+        unsafe { ILA_LOCATORS.get(key) }.copied()
+    }
 }
 
 /// Counts the packet and hands it on: to later programs, then to the stack.
@@ -53,21 +99,82 @@ pub fn pass(ctx: &TcContext, fate: Fate) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// Counts the packet and drops it.
+/// Counts the packet, tells of it and drops it.
 #[inline(always)]
 pub fn drop(ctx: &TcContext, fate: Fate) -> i32 {
     count(ctx, fate);
+    report(ctx, fate);
     TC_ACT_SHOT
 }
 
 /// Counts the packet under its one fate.
 #[inline(always)]
 pub fn count(ctx: &TcContext, fate: Fate) {
-    if let Some(slot) = ILA_FATES.get_ptr_mut(fate.number()) {
-        // SAFETY: the pointer is to this CPU's slot, where no other program
-        // runs at the same time: tc programs are not preempted by each other.
-        let slot = unsafe { &mut *slot };
+    if let Some(counts) = counts(ctx)
+        && let Some(slot) = counts.fates.get_mut(fate.number() as usize)
+    {
         slot.packets += 1;
         slot.bytes += u64::from(ctx.len());
+    }
+}
+
+/// Whether one more ICMPv6 error may be sent on behalf of the interface.
+#[inline(always)]
+pub fn may_send_error(ctx: &TcContext) -> bool {
+    let Some(counts) = counts(ctx) else { return false };
+    // SAFETY: the helper takes nothing.
+    let second = unsafe { bpf_ktime_get_coarse_ns() } / NANOSECONDS;
+    if counts.error_second != second {
+        counts.error_second = second;
+        counts.errors = 0;
+    }
+    counts.errors += 1;
+    counts.errors <= ERRORS_PER_SECOND
+}
+
+/// What this CPU keeps of the packet's interface.
+#[inline(always)]
+fn counts(ctx: &TcContext) -> Option<&mut InterfaceCounts> {
+    let counts = ILA_COUNTS.get_ptr_mut(packet::interface(ctx))?;
+    // SAFETY: the pointer is to this CPU's value, where no other program runs
+    // at the same time: tc programs are not preempted by each other.
+    Some(unsafe { &mut *counts })
+}
+
+/// Tells of a dropped packet if anybody listens.
+#[inline(always)]
+fn report(ctx: &TcContext, fate: Fate) {
+    let Some(monitor) = ILA_MONITOR.get_ptr_mut(0) else { return };
+    // SAFETY: the pointer is to the map's one value. The agent writes and
+    // other programs read it at the same time; a number that is late by a
+    // packet does no harm.
+    let listeners = unsafe { (&raw const (*monitor).listeners).read_volatile() };
+    if listeners == 0 {
+        return;
+    }
+    let header = packet::header(ctx).ok();
+    let mut event = Event {
+        fate: fate.number(),
+        interface: packet::interface(ctx),
+        source: [0; 2],
+        destination: [0; 2],
+        locator: 0,
+        length: ctx.len(),
+        next_header: 0,
+        hop_limit: 0,
+        padding: 0,
+    };
+    if let Some(header) = header {
+        event.source = [header.source.high, header.source.low];
+        event.destination = [header.destination.high, header.destination.low];
+        event.next_header = header.next_header;
+        event.hop_limit = header.hop_limit;
+        let locator = forward::locator_of(config(), &Kernel, header.destination);
+        event.locator = locator.map_or(0, Locator::bits);
+    }
+    if ILA_EVENTS.output::<Event>(&event, 0).is_err() {
+        // SAFETY: as above; a count lost to another CPU's is as late as one
+        // that comes after it was read.
+        unsafe { (*monitor).missed += 1 };
     }
 }

@@ -24,10 +24,22 @@ impl Address {
     /// The unspecified address, `::`.
     pub const UNSPECIFIED: Self = Self { high: 0, low: 0 };
 
+    /// Whether this is the unspecified address.
+    #[must_use]
+    pub const fn is_unspecified(self) -> bool {
+        self.high == 0 && self.low == 0
+    }
+
     /// Whether this is a multicast address, `ff00::/8`.
     #[must_use]
     pub const fn is_multicast(self) -> bool {
         self.high >> 56 == 0xff
+    }
+
+    /// Whether this is a link-local unicast address, `fe80::/10`.
+    #[must_use]
+    pub const fn is_link_local(self) -> bool {
+        self.high >> 54 == 0xfe80 >> 6
     }
 
     /// Splits the 16 bytes that stand in an IPv6 header.
@@ -148,6 +160,12 @@ impl Identifier {
             #[expect(clippy::cast_possible_truncation, reason = "three bits are left")]
             other => IdentifierType::Other(other as u8),
         }
+    }
+
+    /// Whether this is of type 1 with the C-bit clear: what can be mapped.
+    #[must_use]
+    pub const fn is_locally_unique(self) -> bool {
+        self.0 & !(Self::C_BIT - 1) == Self::LOCALLY_UNIQUE
     }
 
     /// Whether the C-bit is set.

@@ -8,6 +8,8 @@
 //! addition commutes with swapping bytes, so the numbers here agree with a
 //! kernel that sums words as they lie in memory.
 
+use crate::addr::Address;
+
 /// `a +' b`: 16-bit addition with the carry brought round to the low end. It
 /// yields 0x0000 only from two zeroes; everywhere else zero is spelled 0xffff.
 #[must_use]
@@ -34,6 +36,18 @@ impl ChecksumDelta {
     #[must_use]
     pub const fn replacing(before: u64, after: u64) -> Self {
         Self(add(sum_words(before), !sum_words(after)))
+    }
+
+    /// The delta that makes up for one address being replaced by another.
+    #[must_use]
+    pub const fn between(before: Address, after: Address) -> Self {
+        Self::replacing(before.high, after.high).and(Self::replacing(before.low, after.low))
+    }
+
+    /// Whether there is nothing to make up for: either zero.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        matches!(self.0, 0 | 0xffff)
     }
 
     /// The delta kept in shared memory as `value`.
@@ -82,6 +96,13 @@ impl Sum {
     #[must_use]
     pub const fn half(self, half: u64) -> Self {
         Self(add(self.0, sum_words(half)))
+    }
+
+    /// Whether the sum is that of a packet whose checksum, summed up with the
+    /// rest, is right.
+    #[must_use]
+    pub const fn is_valid(self) -> bool {
+        self.0 == 0xffff
     }
 
     /// Complements the sum into what a packet carries.

@@ -10,7 +10,10 @@
 //! |---|---|---|
 //! | [`addr`] | prefixes, locators, identifiers and the addresses made of them | all |
 //! | [`checksum`] | one's complement sums: deltas that are added, checksums that are sent | all |
-//! | [`translate`] | what happens to a packet, decided from its header alone | kernel programs, tests |
+//! | [`translate`] | from SIR to ILA address and back | kernel programs, agent |
+//! | [`forward`] | what happens to a packet, decided from its header | kernel programs, tests |
+//! | [`icmp`] | errors that are sent, errors whose quoted packet is restored | kernel programs, tests |
+//! | [`extension`] | the way past extension headers | kernel programs, tests |
 //! | [`ndp`] | which neighbour solicitations are answered, and the answer | kernel programs, tests |
 //! | [`abi`] | what kernel programs and agent share in memory | kernel programs, agent |
 //! | [`api`] | what agent and its clients say to each other (feature `std`) | agent, ila-ctl |
@@ -20,10 +23,17 @@
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::inline_always,
+    reason = "a function of a kernel program takes five arguments; ours are spread over many values"
+)]
 
 pub mod abi;
 pub mod addr;
 pub mod checksum;
+pub mod extension;
+pub mod forward;
+pub mod icmp;
 pub mod ndp;
 pub mod translate;
 

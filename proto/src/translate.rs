@@ -1,13 +1,12 @@
-//! What happens to a packet's destination, decided from values alone.
+//! Between SIR and ILA addresses: the arithmetic.
 //!
-//! Only the 16 bytes of the destination address change, and in the neutral
-//! modes their one's complement sum does not: whatever follows the IPv6 header
-//! (extension headers, fragments, ESP, protocols not yet invented) keeps a
-//! valid checksum without being looked at.
+//! Only the 16 bytes of an address change, and in the neutral modes their
+//! one's complement sum does not: whatever follows the IPv6 header (extension
+//! headers, fragments, ESP, protocols not yet invented) keeps a valid checksum
+//! without being looked at.
 
 use crate::{
-    abi::{Fate, HostConfig, MappingValue},
-    addr::{Address, Identifier, IdentifierType, IlaAddr, Locator, SirAddr, SirPrefix},
+    addr::{Identifier, IlaAddr, Locator, SirAddr, SirPrefix},
     checksum::ChecksumDelta,
 };
 
@@ -76,7 +75,7 @@ impl ChecksumMode {
 
     /// Whether the low word of an identifier that stands on the wire is one
     /// that makes up for the changed prefix.
-    const fn adjusts(self, wire: Identifier) -> bool {
+    pub(crate) const fn adjusts(self, wire: Identifier) -> bool {
         match self {
             Self::NeutralMap => wire.has_c_bit(),
             Self::NeutralMapAuto => true,
@@ -138,76 +137,6 @@ pub const fn to_sir(
         wire
     };
     SirAddr { prefix, identifier }
-}
-
-/// What to do with a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Leave it as it is.
-    Pass(Fate),
-    /// Replace its destination, then hand it on.
-    Rewrite {
-        /// The new destination.
-        destination: Address,
-        /// Whether the new one sums up to the same as the old one, so that no
-        /// checksum anywhere has to change.
-        neutral: bool,
-        /// Why.
-        fate: Fate,
-    },
-    /// Drop it.
-    Drop(Fate),
-}
-
-/// Decides on a packet that a container sends to `destination`.
-pub fn egress(
-    config: &HostConfig,
-    destination: Address,
-    look_up: impl FnOnce(Identifier) -> Option<MappingValue>,
-) -> Verdict {
-    if destination.high != config.sir_prefix {
-        return Verdict::Pass(Fate::EgressNotSir);
-    }
-    let identifier = Identifier::from_bits(destination.low);
-    let Some(mapping) = look_up(identifier) else {
-        return Verdict::Drop(Fate::EgressUnknownIdentifier);
-    };
-    if mapping.interface != 0 {
-        return Verdict::Pass(Fate::EgressLocal);
-    }
-    let mode = ChecksumMode::from_number(config.checksum_mode);
-    let ila = to_ila(mode, identifier, mapping.locator(), mapping.to_ila());
-    Verdict::Rewrite {
-        destination: ila.into(),
-        neutral: mode.adjusts(ila.identifier),
-        fate: Fate::EgressTranslated,
-    }
-}
-
-/// Decides on a packet that an uplink receives for `destination`.
-pub fn ingress(
-    config: &HostConfig,
-    destination: Address,
-    look_up: impl FnOnce(Identifier) -> Option<MappingValue>,
-) -> Verdict {
-    if destination.high != config.locator {
-        return Verdict::Pass(Fate::IngressNotLocator);
-    }
-    let identifier = Identifier::from_bits(destination.low);
-    if identifier.kind() == IdentifierType::Interface {
-        return Verdict::Pass(Fate::IngressHost);
-    }
-    let mode = ChecksumMode::from_number(config.checksum_mode);
-    let ila = IlaAddr { locator: config.locator(), identifier };
-    let sir = to_sir(mode, ila, config.sir_prefix(), config.to_sir());
-    match look_up(sir.identifier) {
-        Some(mapping) if mapping.interface != 0 => Verdict::Rewrite {
-            destination: sir.into(),
-            neutral: mode.adjusts(identifier),
-            fate: Fate::IngressRestored,
-        },
-        _ => Verdict::Drop(Fate::IngressUnknownIdentifier),
-    }
 }
 
 #[cfg(all(test, feature = "std"))]

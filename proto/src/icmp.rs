@@ -1,0 +1,112 @@
+//! `ICMPv6` errors (RFC 4443): those that the kernel programs send, and those
+//! of the underlay, which quote packets as they were on the wire.
+//!
+//! ```text
+//!  | type | code | checksum (2) | unused, or MTU (4) | the packet, as much as fits …
+//! ```
+
+use crate::{addr::Address, checksum::Sum};
+
+/// `ICMPv6` as a next header.
+pub const NEXT_HEADER: u8 = 58;
+
+/// Bytes before the quoted packet.
+pub const HEADER: usize = 8;
+
+/// Bytes of a packet that are quoted at most: with both headers before them
+/// they fill the smallest MTU (RFC 4443, section 2.4 c).
+pub const MAX_QUOTE: usize = 1280 - 40 - HEADER;
+
+/// The hop limit that errors start with.
+const HOP_LIMIT: u8 = 64;
+
+/// How many errors a CPU sends on behalf of one interface in a second
+/// (RFC 4443, section 2.4 f).
+pub const ERRORS_PER_SECOND: u64 = 100;
+
+/// What is told to the source of a packet that goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// No route to destination (type 1, code 0).
+    NoRoute,
+    /// Address unreachable (type 1, code 3).
+    AddressUnreachable,
+    /// Packet too big (type 2), with the MTU of the link that it should take.
+    PacketTooBig(u32),
+    /// Hop limit exceeded in transit (type 3, code 0).
+    TimeExceeded,
+}
+
+impl Error {
+    /// Type, code, a checksum of zero, and the word behind it.
+    #[inline(always)]
+    const fn half(self) -> u64 {
+        let (kind, code, word) = match self {
+            Self::NoRoute => (1, 0, 0),
+            Self::AddressUnreachable => (1, 3, 0),
+            Self::PacketTooBig(mtu) => (2, 0, mtu),
+            Self::TimeExceeded => (3, 0, 0),
+        };
+        kind << 56 | code << 48 | word as u64
+    }
+
+    /// The IPv6 and `ICMPv6` headers of the error from `source` to
+    /// `destination`, each eight bytes as the number that they spell, to stand
+    /// before a quote of `length` bytes, [`MAX_QUOTE`] at most, that sum up to
+    /// `quote`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn headers(
+        self,
+        source: Address,
+        destination: Address,
+        length: u16,
+        quote: Sum,
+    ) -> [u64; 6] {
+        const VERSION: u64 = 6 << 60;
+        let length = HEADER as u16 + length;
+        let sum = quote
+            .half(source.high)
+            .half(source.low)
+            .half(destination.high)
+            .half(destination.low)
+            .word(length)
+            .word(NEXT_HEADER as u16)
+            .half(self.half());
+        [
+            VERSION | (length as u64) << 16 | (NEXT_HEADER as u64) << 8 | HOP_LIMIT as u64,
+            source.high,
+            source.low,
+            destination.high,
+            destination.low,
+            self.half() | (sum.finish().value() as u64) << 32,
+        ]
+    }
+}
+
+/// Whether an `ICMPv6` type is that of an error, which is never answered with
+/// another one (RFC 4443, sections 2.1 and 2.4 e).
+#[must_use]
+#[inline(always)]
+pub const fn is_error(kind: u8) -> bool {
+    kind < 128
+}
+
+/// Whether an `ICMPv6` type quotes a packet: destination unreachable, packet
+/// too big, time exceeded, parameter problem.
+#[must_use]
+#[inline(always)]
+pub const fn quotes(kind: u8) -> bool {
+    matches!(kind, 1..=4)
+}
+
+/// Whether somebody can be told of what became of a packet with these
+/// addresses (RFC 4443, section 2.4 e).
+#[must_use]
+#[inline(always)]
+pub const fn may_answer(source: Address, destination: Address) -> bool {
+    !source.is_multicast() && !source.is_unspecified() && !destination.is_multicast()
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests;
