@@ -1,16 +1,16 @@
 //! The local API: HTTP on the unix socket, JSON in and out. The paths and
 //! types are those of `ila_proto::api`.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{convert::Infallible, fmt::Display, str::FromStr, time::Duration};
 
 use axum::{
     Json, Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{
         DefaultBodyLimit, Path, Request, State,
         rejection::{BytesRejection, PathRejection},
     },
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_TYPE},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -24,7 +24,12 @@ use ila_proto::{
 };
 use serde::Serialize;
 
-use crate::{error::Refusal, lifecycle::Lifecycle, owner::Owner};
+use crate::{
+    error::Refusal,
+    lifecycle::Lifecycle,
+    monitor::{Listener, Monitor},
+    owner::Owner,
+};
 
 mod serve;
 pub use serve::serve;
@@ -32,8 +37,9 @@ pub use serve::serve;
 /// How long a client may take over its request, and the agent over its reply.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 
-/// The API on top of `lifecycle`.
-pub fn router(lifecycle: Lifecycle) -> Router {
+/// The API on top of `lifecycle` and `monitor`.
+pub fn router(lifecycle: Lifecycle, monitor: Monitor) -> Router {
+    let drops = Router::new().route("/v1/drops", get(drops)).with_state(monitor);
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/containers", get(containers).post(add_container))
@@ -41,6 +47,7 @@ pub fn router(lifecycle: Lifecycle) -> Router {
         .route("/v1/mappings", get(mappings))
         .route("/v1/mappings/{identifier}", get(mapping))
         .route("/v1/counters", get(counters))
+        .merge(drops)
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_path)
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
@@ -108,7 +115,20 @@ async fn mapping(
 }
 
 async fn counters(State(lifecycle): State<Lifecycle>) -> Reply<CounterList> {
-    read(&lifecycle, |owner| Ok(CounterList { counters: owner.counters()? })).await
+    read(&lifecycle, |owner| owner.counters()).await
+}
+
+/// A line for each dropped packet until the client hangs up.
+async fn drops(State(monitor): State<Monitor>) -> Result<Response, Refusal> {
+    let listener = monitor.listen().await?;
+    let lines = futures_util::stream::unfold(listener, |mut listener: Listener| async {
+        let packet = Versioned::new(listener.next().await?);
+        let mut line = serde_json::to_vec(&packet).unwrap_or_default();
+        line.push(b'\n');
+        Some((Ok::<_, Infallible>(line), listener))
+    });
+    let kind = [(CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::from_stream(lines)).into_response())
 }
 
 async fn unknown_path(request: Request) -> Refusal {

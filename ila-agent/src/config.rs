@@ -8,9 +8,12 @@ use std::{
 };
 
 use ila_proto::{
-    abi::HostConfig,
+    abi::{MAX_DOMAINS, MAX_UPLINKS},
     addr::{Identifier, Locator, SirPrefix},
-    api::{DEFAULT_RUNTIME_DIR, Hook, InterfaceName, NodeName, SOCKET_NAME},
+    api::{
+        DEFAULT_BPF_DIR, DEFAULT_RUNTIME_DIR, Domain, Hook, InterfaceName, NodeName, SOCKET_NAME,
+    },
+    forward,
     translate::ChecksumMode,
 };
 use serde::Deserialize;
@@ -66,20 +69,25 @@ pub enum ConfigError {
 pub struct Config {
     /// The name of this node.
     pub node: NodeName,
-    /// The SIR prefix of the domain.
-    pub sir_prefix: SirPrefix,
-    /// This host's locator.
-    pub locator: Locator,
+    /// The SIR prefixes that this host serves, each with its locator there; at
+    /// least one.
+    pub domains: Vec<Domain>,
     /// The underlay interfaces, at least one.
     pub uplinks: Vec<InterfaceName>,
     /// How checksums are kept right.
     pub checksum_mode: ChecksumMode,
+    /// What becomes of the sources of containers' packets.
+    pub source: forward::SourceMode,
+    /// The way of translated packets through the host.
+    pub path: forward::Path,
     /// How programs are attached; `None` leaves it to the kernel's version.
     pub hook: Option<Hook>,
     /// Where socket, lock and container records are.
     pub runtime_dir: PathBuf,
-    /// Mappings that are written by hand.
-    pub mappings: BTreeMap<Identifier, Locator>,
+    /// Where programs, tables and links are pinned.
+    pub bpf_dir: PathBuf,
+    /// Mappings that are written by hand, by domain and identifier.
+    pub mappings: BTreeMap<(u32, Identifier), Locator>,
 }
 
 /// The file as it is written.
@@ -87,17 +95,32 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 struct File {
     node: NodeName,
-    sir_prefix: SirPrefix,
+    sir_prefix: Spanned<SirPrefix>,
     locator: Spanned<Locator>,
     uplinks: Spanned<Vec<Spanned<InterfaceName>>>,
     #[serde(default)]
     checksum_mode: ChecksumMode,
     #[serde(default)]
+    source: forward::SourceMode,
+    #[serde(default)]
+    path: forward::Path,
+    #[serde(default)]
     hook: HookChoice,
     #[serde(default = "default_runtime_dir")]
     runtime_dir: Spanned<PathBuf>,
+    #[serde(default = "default_bpf_dir")]
+    bpf_dir: Spanned<PathBuf>,
+    #[serde(default)]
+    domain: Vec<AnotherDomain>,
     #[serde(default)]
     mapping: Vec<Mapping>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnotherDomain {
+    sir_prefix: Spanned<SirPrefix>,
+    locator: Spanned<Locator>,
 }
 
 #[derive(Default, Deserialize)]
@@ -112,12 +135,17 @@ enum HookChoice {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mapping {
+    sir_prefix: Option<Spanned<SirPrefix>>,
     identifier: Spanned<Identifier>,
     locator: Spanned<Locator>,
 }
 
 fn default_runtime_dir() -> Spanned<PathBuf> {
     Spanned::new(0..0, PathBuf::from(DEFAULT_RUNTIME_DIR))
+}
+
+fn default_bpf_dir() -> Spanned<PathBuf> {
+    Spanned::new(0..0, PathBuf::from(DEFAULT_BPF_DIR))
 }
 
 impl Config {
@@ -147,17 +175,15 @@ impl Config {
         })
     }
 
-    /// The kernel programs' constants.
+    /// The index of a SIR prefix among those that this host serves.
     #[must_use]
-    pub const fn host_config(&self) -> HostConfig {
-        HostConfig {
-            sir_prefix: self.sir_prefix.bits(),
-            locator: self.locator.bits(),
-            to_sir: self.checksum_mode.to_sir_delta(self.sir_prefix, self.locator).value(),
-            checksum_mode: self.checksum_mode.number(),
-            padding: 0,
-        }
+    pub fn domain_of(&self, prefix: SirPrefix) -> Option<u32> {
+        domain_of(&self.domains, prefix)
     }
+}
+
+fn domain_of(domains: &[Domain], prefix: SirPrefix) -> Option<u32> {
+    (0..).zip(domains).find(|(_, it)| it.sir_prefix == prefix).map(|(index, _)| index)
 }
 
 /// What is wrong, and at which byte of the text the offending value starts.
@@ -176,15 +202,10 @@ impl Problem {
 
 impl File {
     fn check(self) -> Result<Config, Problem> {
-        let sir = self.sir_prefix;
-        let differs = |locator: &Spanned<Locator>| {
-            if locator.get_ref().bits() == sir.bits() {
-                let reason = "is the SIR prefix; a locator names a host, never the domain";
-                return Err(Problem::new(locator, "locator", reason));
-            }
-            Ok(())
-        };
-        differs(&self.locator)?;
+        let domains = check_domains(
+            std::iter::once((self.sir_prefix, self.locator))
+                .chain(self.domain.into_iter().map(|it| (it.sir_prefix, it.locator))),
+        )?;
         if !self.runtime_dir.get_ref().is_absolute() {
             return Err(Problem::new(&self.runtime_dir, "runtime_dir", "must be an absolute path"));
         }
@@ -193,29 +214,103 @@ impl File {
                 format!("is too long: with /{SOCKET_NAME} it may have {MAX_SOCKET_PATH} bytes");
             return Err(Problem::new(&self.runtime_dir, "runtime_dir", reason));
         }
-        let mut mappings = BTreeMap::new();
-        for Mapping { identifier, locator } in self.mapping {
-            differs(&locator)?;
-            if mappings.insert(*identifier.get_ref(), locator.into_inner()).is_some() {
-                let reason = format!("{} is mapped twice", identifier.get_ref());
-                return Err(Problem::new(&identifier, "identifier", reason));
-            }
+        if !self.bpf_dir.get_ref().is_absolute() {
+            return Err(Problem::new(&self.bpf_dir, "bpf_dir", "must be an absolute path"));
         }
+        let mappings = check_mappings(&domains, self.mapping)?;
         Ok(Config {
             node: self.node,
-            sir_prefix: sir,
-            locator: self.locator.into_inner(),
+            domains,
             uplinks: check_uplinks(self.uplinks)?,
             checksum_mode: self.checksum_mode,
+            source: self.source,
+            path: self.path,
             hook: match self.hook {
                 HookChoice::Auto => None,
                 HookChoice::Tcx => Some(Hook::Tcx),
                 HookChoice::Clsact => Some(Hook::Clsact),
             },
             runtime_dir: self.runtime_dir.into_inner(),
+            bpf_dir: self.bpf_dir.into_inner(),
             mappings,
         })
     }
+}
+
+fn check_domains(
+    stated: impl Iterator<Item = (Spanned<SirPrefix>, Spanned<Locator>)>,
+) -> Result<Vec<Domain>, Problem> {
+    let stated: Vec<_> = stated.collect();
+    let mut domains: Vec<Domain> = Vec::new();
+    for (sir_prefix, locator) in &stated {
+        if domains.len() == MAX_DOMAINS {
+            let reason = format!("a host serves at most {MAX_DOMAINS} SIR prefixes");
+            return Err(Problem::new(sir_prefix, "sir_prefix", reason));
+        }
+        let domain = Domain { sir_prefix: *sir_prefix.get_ref(), locator: *locator.get_ref() };
+        if sir_prefix.get_ref().bits() == 0 {
+            return Err(Problem::new(
+                sir_prefix,
+                "sir_prefix",
+                "is no prefix of unicast addresses",
+            ));
+        }
+        if domain_of(&domains, domain.sir_prefix).is_some() {
+            return Err(Problem::new(sir_prefix, "sir_prefix", "is stated twice"));
+        }
+        // The receiver could not know which prefix to put back.
+        if domains.iter().any(|it| it.locator == domain.locator) {
+            let reason = "is that of another SIR prefix; each needs one of its own";
+            return Err(Problem::new(locator, "locator", reason));
+        }
+        domains.push(domain);
+    }
+    for (_, locator) in &stated {
+        check_locator(&domains, locator)?;
+    }
+    Ok(domains)
+}
+
+fn check_locator(domains: &[Domain], locator: &Spanned<Locator>) -> Result<(), Problem> {
+    let bits = locator.get_ref().bits();
+    if bits == 0 {
+        return Err(Problem::new(locator, "locator", "is no prefix of unicast addresses"));
+    }
+    if domains.iter().any(|it| it.sir_prefix.bits() == bits) {
+        let reason = "is a SIR prefix; a locator names a host, never a domain";
+        return Err(Problem::new(locator, "locator", reason));
+    }
+    Ok(())
+}
+
+fn check_mappings(
+    domains: &[Domain],
+    stated: Vec<Mapping>,
+) -> Result<BTreeMap<(u32, Identifier), Locator>, Problem> {
+    let mut mappings = BTreeMap::new();
+    let mut owners = BTreeMap::new();
+    for (index, domain) in (0..).zip(domains) {
+        owners.insert(domain.locator, index);
+    }
+    for Mapping { sir_prefix, identifier, locator } in stated {
+        check_locator(domains, &locator)?;
+        let domain = match sir_prefix {
+            None => 0,
+            Some(prefix) => domain_of(domains, *prefix.get_ref()).ok_or_else(|| {
+                Problem::new(&prefix, "sir_prefix", "is none that this host serves")
+            })?,
+        };
+        if *owners.entry(*locator.get_ref()).or_insert(domain) != domain {
+            let reason = "is that of another SIR prefix; a locator belongs to one";
+            return Err(Problem::new(&locator, "locator", reason));
+        }
+        let key = (domain, *identifier.get_ref());
+        if mappings.insert(key, locator.into_inner()).is_some() {
+            let reason = format!("{} is mapped twice", identifier.get_ref());
+            return Err(Problem::new(&identifier, "identifier", reason));
+        }
+    }
+    Ok(mappings)
 }
 
 fn check_uplinks(
@@ -224,6 +319,9 @@ fn check_uplinks(
     const KEY: &str = "uplinks";
     if uplinks.get_ref().is_empty() {
         return Err(Problem::new(&uplinks, KEY, "needs at least one interface"));
+    }
+    if uplinks.get_ref().len() > MAX_UPLINKS {
+        return Err(Problem::new(&uplinks, KEY, format!("has at most {MAX_UPLINKS} interfaces")));
     }
     let mut names = Vec::new();
     for uplink in uplinks.into_inner() {

@@ -1,31 +1,37 @@
-//! The kernel programs, loaded and attached, and their maps. Nothing else in
-//! the agent knows aya.
+//! The data plane: the kernel programs, their tables, and the interfaces that
+//! run them. Nothing else in the agent knows aya.
+//!
+//! All of it is pinned and outlives the agent: packets flow on while none
+//! runs, and the next one takes over what it finds.
 
-use std::{collections::HashMap as StdHashMap, fmt, io, os::fd::BorrowedFd};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use aya::{
-    Ebpf, EbpfLoader, Pod,
-    maps::{HashMap, MapData, MapError, PerCpuArray},
-    programs::{
-        LinkOrder, SchedClassifier, TcAttachType,
-        tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions, TcError},
-    },
-    util::KernelVersion,
+    maps::{Map, MapData, MapError},
+    programs::SchedClassifier,
 };
 use ila_proto::{
-    abi::{
-        Fate, FateCount, GLOBAL_CONFIG, HostConfig, Layout, MAP_FATES, MAP_MAPPINGS, MappingKey,
-        MappingValue, PROGRAM_EGRESS, PROGRAM_INGRESS,
-    },
-    addr::Identifier,
-    api::Hook,
+    abi::{GONE_INTERFACES, HostConfig, MAP_EVENTS, MAP_MONITOR, PROGRAM_EGRESS, PROGRAM_INGRESS},
+    api::{Hook, InterfaceName},
 };
 
-/// The object that `build.rs` compiled.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ila-bpf"));
+mod attach;
+pub mod bpf;
+mod events;
+mod loaded;
+mod pins;
+mod tables;
 
-/// TCX came with Linux 6.6.
-const FIRST_WITH_TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+pub use attach::best_hook;
+pub use events::Events;
+pub use loaded::Loaded;
+use loaded::OBJECT;
+use pins::Pins;
+pub use tables::{Counts, Plain, Tables};
 
 /// What the kernel would not do.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +46,7 @@ pub enum DatapathError {
     #[error("the kernel refused to attach a program to interface `{interface}`")]
     Attach {
         /// The interface.
-        interface: String,
+        interface: InterfaceName,
         /// Its reason.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -52,7 +58,27 @@ pub enum DatapathError {
         map: &'static str,
         /// Its reason.
         #[source]
-        source: MapError,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another agent has pinned its programs there.
+    #[error("another agent uses `bpf_dir` {0}; end it first, or give this one another folder")]
+    Taken(PathBuf),
+    /// Nothing can be pinned there.
+    #[error(
+        "`bpf_dir` {0} is not in a BPF file system; \
+         mount one with: mount -t bpf bpf /sys/fs/bpf"
+    )]
+    NotBpfFs(PathBuf),
+    /// The BPF file system refused.
+    #[error("cannot {what} {path}")]
+    Pin {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
 }
 
@@ -66,7 +92,11 @@ pub enum Role {
 }
 
 impl Role {
-    const fn program(self) -> &'static str {
+    const ALL: [Self; 2] = [Self::Container, Self::Uplink];
+
+    /// The name of the program.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
         match self {
             Self::Container => PROGRAM_EGRESS,
             Self::Uplink => PROGRAM_INGRESS,
@@ -74,13 +104,17 @@ impl Role {
     }
 }
 
-/// The programs of this host with their maps. Dropping it detaches them.
+/// The data plane of this host. Dropping it changes nothing about it.
 pub struct Datapath {
     hook: Hook,
-    links: StdHashMap<String, (Role, SchedClassifierLinkId)>,
-    mappings: HashMap<MapData, Plain<MappingKey>, Plain<MappingValue>>,
-    fates: PerCpuArray<MapData, Plain<FateCount>>,
-    ebpf: Ebpf,
+    /// The tables.
+    pub tables: Tables,
+    egress: SchedClassifier,
+    ingress: SchedClassifier,
+    attached: BTreeMap<InterfaceName, u32>,
+    maps: PathBuf,
+    programs: PathBuf,
+    pins: Pins,
 }
 
 impl fmt::Debug for Datapath {
@@ -90,25 +124,32 @@ impl fmt::Debug for Datapath {
 }
 
 impl Datapath {
-    /// Loads the programs with their constants; nothing is attached yet.
-    pub fn load(config: &HostConfig, hook: Hook) -> Result<Self, DatapathError> {
-        let mut ebpf = EbpfLoader::new()
-            .override_global(GLOBAL_CONFIG, &Plain(*config), true)
-            .load(OBJECT)
-            .map_err(|error| DatapathError::Load(error.into()))?;
-        for program in [PROGRAM_EGRESS, PROGRAM_INGRESS] {
-            classifier(&mut ebpf, program)?
-                .load()
-                .map_err(|error| DatapathError::Load(error.into()))?;
+    /// Takes over the tables and programs that are pinned below `bpf_dir` and
+    /// fit, and loads those that do not. What is attached stays as it is.
+    pub fn open(config: &HostConfig, hook: Hook, bpf_dir: &Path) -> Result<Self, DatapathError> {
+        let pins = Pins::lock(bpf_dir)?;
+        let (maps, programs) = (pins.maps(config), pins.programs(OBJECT, config));
+        if !is_whole(&programs, &Role::ALL.map(Role::program)) || !is_whole(&maps, &Tables::NAMES) {
+            // Whatever is there of them, an agent was killed while making it.
+            pins::remove(&programs)?;
+            pins.make(&maps)?;
+            pins.make(&programs)?;
+            Loaded::on_pins(config, &maps)?.pin(&programs)?;
+            tracing::info!("programs loaded");
         }
-        let mappings = ebpf.take_map(MAP_MAPPINGS).ok_or(DatapathError::Missing(MAP_MAPPINGS))?;
-        let fates = ebpf.take_map(MAP_FATES).ok_or(DatapathError::Missing(MAP_FATES))?;
+        let open = |role: Role| {
+            SchedClassifier::from_pin(programs.join(role.program()))
+                .map_err(|error| DatapathError::Load(error.into()))
+        };
         Ok(Self {
             hook,
-            links: StdHashMap::new(),
-            mappings: mappings.try_into().map_err(map_error(MAP_MAPPINGS))?,
-            fates: fates.try_into().map_err(map_error(MAP_FATES))?,
-            ebpf,
+            tables: Tables::from(|name| open_map(&maps, name))?,
+            egress: open(Role::Container)?,
+            ingress: open(Role::Uplink)?,
+            attached: BTreeMap::new(),
+            maps,
+            programs,
+            pins,
         })
     }
 
@@ -118,136 +159,83 @@ impl Datapath {
         self.hook
     }
 
-    /// Attaches the program for `role` to an interface of this namespace.
-    pub fn attach(&mut self, interface: &str, role: Role) -> Result<(), DatapathError> {
-        let failed = |source| DatapathError::Attach { interface: interface.to_owned(), source };
-        let options = match self.hook {
-            Hook::Tcx => TcAttachOptions::TcxOrder(LinkOrder::default()),
-            Hook::Clsact => {
-                add_clsact(interface).map_err(|error| failed(error.into()))?;
-                TcAttachOptions::Netlink(NlOptions::default())
-            }
+    /// The interfaces that run a program, with their numbers.
+    #[must_use]
+    pub const fn attached(&self) -> &BTreeMap<InterfaceName, u32> {
+        &self.attached
+    }
+
+    /// Has an interface, whose number is `index`, run the program for `role`.
+    /// If it runs one already, that is replaced between two packets.
+    pub fn attach(
+        &mut self,
+        interface: &InterfaceName,
+        index: u32,
+        role: Role,
+    ) -> Result<(), DatapathError> {
+        self.tables.count(index)?;
+        let program = match role {
+            Role::Container => &mut self.egress,
+            Role::Uplink => &mut self.ingress,
         };
-        let link = classifier(&mut self.ebpf, role.program())?
-            .attach_with_options(interface, TcAttachType::Ingress, options)
-            .map_err(|error| failed(error.into()))?;
-        self.links.insert(interface.to_owned(), (role, link));
+        attach::attach(&self.pins, self.hook, program, interface, index)?;
+        self.attached.insert(interface.clone(), index);
         Ok(())
     }
 
-    /// Detaches the program from an interface; an interface that is gone, or
-    /// never had one, is as good as detached.
-    pub fn detach(&mut self, interface: &str) {
-        let Some((role, link)) = self.links.remove(interface) else { return };
-        let detached =
-            classifier(&mut self.ebpf, role.program()).map(|program| program.detach(link));
-        if let Ok(Err(error)) = detached {
-            tracing::debug!(interface, %error, "detaching failed; the interface may be gone");
+    /// Takes the program off an interface; an interface that is gone, or never
+    /// had one, is fine.
+    pub fn detach(&mut self, interface: &InterfaceName) -> Result<(), DatapathError> {
+        attach::detach(&self.pins, interface)?;
+        match self.attached.remove(interface) {
+            Some(index) => self.tables.stop_counting(index),
+            None => Ok(()),
         }
     }
 
-    /// Makes packets for `identifier` go where `value` says.
-    pub fn set_mapping(
-        &mut self,
-        identifier: Identifier,
-        value: MappingValue,
-    ) -> Result<(), DatapathError> {
-        self.mappings
-            .insert(Plain(identifier.into()), Plain(value), 0)
-            .map_err(map_error(MAP_MAPPINGS))
-    }
-
-    /// Forgets where `identifier` lives; one that was not known is fine.
-    pub fn remove_mapping(&mut self, identifier: Identifier) -> Result<(), DatapathError> {
-        match self.mappings.remove(&Plain(identifier.into())) {
-            Err(MapError::SyscallError(error))
-                if error.io_error.kind() == io::ErrorKind::NotFound =>
-            {
-                Ok(())
+    /// Clears away what earlier agents have left and nobody here took over:
+    /// programs on other interfaces, tables and programs of other versions.
+    pub fn clear_stale(&mut self) -> Result<(), DatapathError> {
+        let found = [self.pins.linked()?, self.pins.filtered()?].concat();
+        for interface in BTreeSet::from_iter(found) {
+            if !self.attached.contains_key(&interface) {
+                attach::detach(&self.pins, &interface)?;
+                tracing::warn!(%interface, "program of an earlier agent removed");
             }
-            Ok(()) => Ok(()),
-            Err(error) => Err(map_error(MAP_MAPPINGS)(error)),
         }
-    }
-
-    /// How many packets met each fate since the programs were loaded.
-    pub fn fates(&self) -> Result<Vec<(Fate, FateCount)>, DatapathError> {
-        Fate::ALL
-            .iter()
-            .map(|&fate| {
-                let slots = self.fates.get(&fate.number(), 0).map_err(map_error(MAP_FATES))?;
-                let total =
-                    slots.iter().fold(FateCount::default(), |total, Plain(slot)| FateCount {
-                        packets: total.packets + slot.packets,
-                        bytes: total.bytes + slot.bytes,
-                    });
-                Ok((fate, total))
-            })
-            .collect()
-    }
-
-    /// The loaded program for `role`, for running it on made-up packets.
-    pub fn program(&self, role: Role) -> Result<BorrowedFd<'_>, DatapathError> {
-        use std::os::fd::AsFd as _;
-        let program: &SchedClassifier = self
-            .ebpf
-            .program(role.program())
-            .and_then(|program| program.try_into().ok())
-            .ok_or(DatapathError::Missing(role.program()))?;
-        Ok(program.fd().map_err(|error| DatapathError::Load(error.into()))?.as_fd())
-    }
-}
-
-/// The best hook that this kernel has.
-#[must_use]
-pub fn best_hook() -> Hook {
-    match KernelVersion::current() {
-        Ok(version) if version >= FIRST_WITH_TCX => Hook::Tcx,
-        _ => Hook::Clsact,
-    }
-}
-
-fn classifier<'a>(
-    ebpf: &'a mut Ebpf,
-    program: &'static str,
-) -> Result<&'a mut SchedClassifier, DatapathError> {
-    ebpf.program_mut(program)
-        .and_then(|program| program.try_into().ok())
-        .ok_or(DatapathError::Missing(program))
-}
-
-/// Removes our filters from an interface's clsact, if there are any. Unlike
-/// links, filters outlive the agent that attached them, and then act by maps
-/// that nobody keeps any more.
-pub fn remove_stale_filters(interface: &str) {
-    for program in [PROGRAM_EGRESS, PROGRAM_INGRESS] {
-        // Fails where there is no clsact or no such filter, which is as well.
-        if tc::qdisc_detach_program(interface, TcAttachType::Ingress, program).is_ok() {
-            tracing::warn!(interface, program, "program of an earlier agent removed");
+        let attached = |interface: &InterfaceName| self.attached.contains_key(interface);
+        self.pins.retain(attached, &self.maps, &self.programs)?;
+        let counted: BTreeSet<u32> = self.attached.values().copied().collect();
+        for (interface, _) in self.tables.counts()? {
+            if interface != GONE_INTERFACES && !counted.contains(&interface) {
+                self.tables.stop_counting(interface)?;
+            }
         }
+        Ok(())
     }
-}
 
-fn add_clsact(interface: &str) -> Result<(), TcError> {
-    match tc::qdisc_add_clsact(interface) {
-        Err(TcError::NetlinkError(error))
-            if error.raw_os_error() == Some(nix::errno::Errno::EEXIST as i32) =>
-        {
-            Ok(())
+    /// Takes the programs off all interfaces and removes everything that is
+    /// pinned below `bpf_dir`: nothing is translated afterwards.
+    pub fn remove(bpf_dir: &Path) -> Result<(), DatapathError> {
+        let pins = Pins::lock(bpf_dir)?;
+        for interface in [pins.linked()?, pins.filtered()?].concat() {
+            attach::detach(&pins, &interface)?;
         }
-        other => other,
+        pins.clear()
     }
 }
 
-fn map_error(map: &'static str) -> impl Fn(MapError) -> DatapathError {
-    move |source| DatapathError::Map { map, source }
+fn is_whole(folder: &Path, names: &[&str]) -> bool {
+    names.iter().all(|name| folder.join(name).exists())
 }
 
-/// A shared layout as aya wants it.
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct Plain<T>(T);
-
-// SAFETY: `Layout` is for `repr(C)` types of integers without padding, of
-// which every byte pattern is a value; `Plain` adds nothing to them.
-unsafe impl<T: Layout> Pod for Plain<T> {}
+fn open_map(maps: &Path, name: &'static str) -> Result<Map, DatapathError> {
+    let failed = |source: MapError| DatapathError::Map { map: name, source: source.into() };
+    let data = MapData::from_pin(maps.join(name)).map_err(failed)?;
+    match name {
+        MAP_EVENTS => Ok(Map::RingBuf(data)),
+        MAP_MONITOR => Ok(Map::Array(data)),
+        ila_proto::abi::MAP_COUNTS => Ok(Map::PerCpuHashMap(data)),
+        _ => Ok(Map::HashMap(data)),
+    }
+}

@@ -3,19 +3,23 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`config`] | reads and checks the configuration |
-//! | [`datapath`] | loads and attaches the kernel programs, fills their maps; the only user of aya |
+//! | [`datapath`] | the kernel programs and their tables, pinned and attached; the only user of aya |
+//! | [`desired`] | what the tables should hold, and the programs' constants |
 //! | [`netlink`] | makes, wires and removes the containers' links |
 //! | [`owner`] | the one owner of all state: claims, containers, mappings |
 //! | [`lifecycle`] | what it takes to add and to remove a container, in order, with its undoing |
 //! | [`store`] | which containers there are, for the agent that comes next |
 //! | [`runtime_dir`] | the agent's place: one agent each, socket, left-overs |
+//! | [`monitor`] | dropped packets, told to whoever listens |
 //! | [`api`] | the local API on the socket |
 
 pub mod api;
 pub mod config;
 pub mod datapath;
+pub mod desired;
 pub mod error;
 pub mod lifecycle;
+pub mod monitor;
 pub mod netlink;
 pub mod owner;
 pub mod runtime_dir;

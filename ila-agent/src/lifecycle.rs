@@ -11,13 +11,13 @@
 
 use ila_proto::{
     addr::{Address, SirAddr, SirPrefix},
-    api::{AddContainer, Container, ContainerName, ErrorCode},
+    api::{AddContainer, Container, ContainerName, Domain, ErrorCode},
 };
 
 use crate::{
     error::Refusal,
     netlink::{Interface, LinkPlan, Links, Namespace, NetlinkError},
-    owner::OwnerHandle,
+    owner::{Owner, OwnerHandle},
     store::{Progress, Record},
 };
 
@@ -71,35 +71,59 @@ impl Lifecycle {
         Ok(container)
     }
 
-    /// Takes over the containers that an earlier agent has left, and clears
-    /// away what it has left half-made. A container that cannot be taken over
-    /// is said in the log and does not keep the others from it.
-    pub async fn adopt(&self, records: Vec<Record>, mtu: u32) {
+    /// Takes over the containers that an earlier agent has left, has the uplinks
+    /// run the program, and clears away what has been left half-made. Packets
+    /// of containers that stay flow on all the while: every mapping is there
+    /// before the first program is attached that asks for it. A container that
+    /// cannot be taken over is said in the log and does not keep the others
+    /// from it.
+    pub async fn adopt(&self, records: Vec<Record>, mtu: u32) -> Result<(), Refusal> {
+        let (mut adopted, mut left) = (Vec::new(), Vec::new());
         for Record { progress, container } in records {
-            let name = container.name.clone();
-            let adopted = match (progress, self.links.interface(&container.host_interface).await) {
-                (Progress::Ready, Ok(interface)) => self.take_over(container, interface, mtu).await,
+            match (progress, self.links.interface(&container.host_interface).await) {
+                (Progress::Ready, Ok(interface)) => adopted.push((container, interface)),
                 (Progress::Ready, Err(error))
                     if !matches!(error, NetlinkError::NoInterface { .. }) =>
                 {
-                    Err(error.into())
+                    tracing::error!(name = %container.name, %error, "container not adopted");
                 }
-                _ => self.clear_away(container).await,
-            };
-            if let Err(error) = adopted {
+                _ => left.push(container),
+            }
+        }
+        let mut known = Vec::new();
+        for (container, interface) in adopted {
+            let taken = container.clone();
+            let index = interface.index;
+            match self.owner.call(move |owner| owner.adopt(taken, index)).await? {
+                Ok(()) => known.push((container, interface)),
+                Err(error) => {
+                    tracing::error!(name = %container.name, %error, "container not adopted");
+                }
+            }
+        }
+        self.owner.call(Owner::attach_uplinks).await??;
+        for (container, interface) in known {
+            let name = container.name.clone();
+            if let Err(error) = self.take_over(&container, interface, mtu).await {
                 tracing::error!(%name, %error, "container not adopted");
             }
         }
+        for container in left {
+            let name = container.name.clone();
+            if let Err(error) = self.clear_away(container).await {
+                tracing::error!(%name, %error, "left-over of a container not removed");
+            }
+        }
+        self.owner.call(Owner::clear_stale).await?
     }
 
     async fn take_over(
         &self,
-        container: Container,
+        container: &Container,
         interface: Interface,
         mtu: u32,
     ) -> Result<(), Refusal> {
-        let plan = link_plan(&container);
-        self.owner.call(move |owner| owner.adopt(container)).await??;
+        let plan = link_plan(container);
         if let Err(refusal) = self.bring_up(&plan, interface.index).await {
             let name = plan.name.clone();
             self.owner.call(move |owner| owner.leave(&name)).await?;
@@ -155,17 +179,23 @@ impl Lifecycle {
     }
 }
 
-/// Fails if a container that an earlier agent has left is not of this SIR
-/// prefix: it is the configuration that is more likely wrong, and containers
+/// Fails if a container that an earlier agent has left is of none of these SIR
+/// prefixes: it is the configuration that is more likely wrong, and containers
 /// that were cleared away for it would not come back when it is put right.
-pub fn check_prefix(records: &[Record], sir_prefix: SirPrefix) -> Result<(), Refusal> {
+pub fn check_prefixes(records: &[Record], domains: &[Domain]) -> Result<(), Refusal> {
+    let is_foreign = |container: &&Container| {
+        let prefix = Address::from(container.address).high;
+        domains.iter().all(|domain| domain.sir_prefix.bits() != prefix)
+    };
     let ready = records.iter().filter(|record| record.progress == Progress::Ready);
     let mut containers = ready.map(|record| &record.container);
-    match containers.find(|it| Address::from(it.address).high != sir_prefix.bits()) {
+    match containers.find(is_foreign) {
         None => Ok(()),
         Some(Container { name, address, .. }) => {
+            let served: Vec<_> = domains.iter().map(|it| it.sir_prefix.to_string()).collect();
             let message = format!(
-                "container `{name}` has the address {address}, which is not of `sir_prefix` {sir_prefix}"
+                "container `{name}` has the address {address}, which is not of `sir_prefix` {}",
+                served.join(" or ")
             );
             Err(Refusal::new(ErrorCode::BadRequest, message).hint(
                 "put `sir_prefix` right, or remove the containers with an agent of their prefix first",

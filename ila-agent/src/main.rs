@@ -14,15 +14,20 @@ use clap::Parser;
 use ila_agent::{
     api,
     config::Config,
-    datapath::{self, Datapath},
+    datapath::{self, Datapath, Events},
+    desired,
     error::Refusal,
     lifecycle::{self, Lifecycle},
-    netlink::{self, Links},
+    monitor::Monitor,
+    netlink::{self, Interface, Links},
     owner::Owner,
     runtime_dir::RuntimeDir,
-    store::{Record, Store},
+    store::Store,
 };
-use ila_proto::api::{DEFAULT_CONFIG, ErrorReply};
+use ila_proto::{
+    addr::Address,
+    api::{DEFAULT_CONFIG, ErrorReply},
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -44,6 +49,10 @@ struct Args {
     /// Check the configuration and end
     #[arg(long)]
     check: bool,
+    /// Take the programs off all interfaces and end: they stay there, and go on translating, after
+    /// an agent has ended
+    #[arg(long, conflicts_with = "check")]
+    detach: bool,
 }
 
 fn main() -> ExitCode {
@@ -71,6 +80,9 @@ fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     check_capabilities()?;
+    if args.detach {
+        return Ok(Datapath::remove(&config.bpf_dir)?);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(config));
     // Whatever still runs, a stuck client's connection for one, ends with us.
@@ -83,27 +95,38 @@ async fn serve(config: Config) -> Result<()> {
     let told_to_end = told_to_end()?;
     // First whatever can be refused, then what changes the host.
     let links = Links::open()?;
-    let mtu = check_uplinks(&links, &config).await?;
+    let uplinks = find_uplinks(&links, &config).await?;
+    let mtu = packet_size(&uplinks)?;
+    let address = find_address(&links, &uplinks).await?;
     let hook = config.hook.unwrap_or_else(datapath::best_hook);
-    let datapath = Datapath::load(&config.host_config(), hook)?;
     let runtime_dir = RuntimeDir::lock(&config.runtime_dir)?;
     let store = Store::open(runtime_dir.path())?;
     let records = store.read_all()?;
-    lifecycle::check_prefix(&records, config.sir_prefix).map_err(explain)?;
+    lifecycle::check_prefixes(&records, &config.domains).map_err(explain)?;
     let listener = runtime_dir.listen()?;
 
     let served = async {
-        prepare_host(&links, &config, &records).await?;
+        let constants = desired::host_config(&config, &uplinks, address);
+        let mut datapath = Datapath::open(&constants, hook, &config.bpf_dir)?;
+        let events = Events::of(&mut datapath.tables)?;
+        prepare_host(&links, &config).await?;
         let node = config.node.clone();
-        let (owner, owner_task) = Owner::new(config, datapath, store, mtu)?.run();
+        let indices = uplinks.iter().map(|it| it.index);
+        let named = config.uplinks.iter().cloned().zip(indices).collect();
+        let (owner, owner_task) = Owner::new(config, named, datapath, store, mtu)?.run();
+        let monitor = Monitor::start(owner.clone(), events);
         let lifecycle = Lifecycle { owner, links };
-        lifecycle.adopt(records, mtu).await;
+        lifecycle.adopt(records, mtu).await.map_err(explain)?;
         tracing::info!(%node, ?hook, mtu, "ready");
-        api::serve(listener, api::router(lifecycle), told_to_end).await;
-        // Between two calls, never in one. The programs' links end with it.
+        let end = async {
+            told_to_end.await;
+            monitor.close();
+        };
+        api::serve(listener, api::router(lifecycle, monitor.clone()), end).await;
+        // Between two calls, never in one. What is attached stays.
         owner_task.abort();
         let _ = owner_task.await;
-        tracing::info!("detached");
+        tracing::info!("ended; packets flow on");
         Ok(())
     }
     .await;
@@ -112,15 +135,10 @@ async fn serve(config: Config) -> Result<()> {
 }
 
 /// Changes what must be otherwise on the host for packets to pass.
-async fn prepare_host(links: &Links, config: &Config, records: &[Record]) -> Result<()> {
+async fn prepare_host(links: &Links, config: &Config) -> Result<()> {
     enable_forwarding()?;
-    links.end_here(config.locator).await?;
-    // Of a killed agent's; after the lock, so nobody's who is alive.
-    let containers = records.iter().map(|record| &record.container.host_interface);
-    for interface in config.uplinks.iter().chain(containers) {
-        datapath::remove_stale_filters(interface.as_str());
-    }
-    Ok(())
+    let locators: Vec<_> = config.domains.iter().map(|domain| domain.locator).collect();
+    Ok(links.end_here(&locators).await?)
 }
 
 /// Comes true with the first signal that asks the agent to end; a terminal
@@ -173,21 +191,41 @@ fn check_capabilities() -> Result<()> {
     Ok(())
 }
 
-/// Looks at the underlay interfaces; returns the packet size that all carry.
-async fn check_uplinks(links: &Links, config: &Config) -> Result<u32> {
-    let mut mtu = u32::MAX;
+/// Looks at the underlay interfaces.
+async fn find_uplinks(links: &Links, config: &Config) -> Result<Vec<Interface>> {
+    let mut uplinks = Vec::new();
     for uplink in &config.uplinks {
         let interface =
             links.interface(uplink).await.with_context(|| format!("`uplinks` names `{uplink}`"))?;
         if !interface.ethernet {
             bail!("`uplinks` names `{uplink}`, which is no Ethernet interface");
         }
-        mtu = mtu.min(interface.mtu);
+        uplinks.push(interface);
     }
+    Ok(uplinks)
+}
+
+/// The packet size that all uplinks carry.
+fn packet_size(uplinks: &[Interface]) -> Result<u32> {
+    let mtu = uplinks.iter().map(|uplink| uplink.mtu).min().unwrap_or_default();
     if mtu < MIN_MTU {
         bail!("an uplink carries packets of {mtu} bytes at most; IPv6 needs {MIN_MTU}");
     }
     Ok(mtu)
+}
+
+/// The address that the host has in the underlay.
+async fn find_address(links: &Links, uplinks: &[Interface]) -> Result<Option<Address>> {
+    for uplink in uplinks {
+        if let Some(address) = links.global_address(uplink.index).await? {
+            return Ok(Some(address.into()));
+        }
+    }
+    tracing::warn!(
+        "no uplink has a global address: senders on other hosts will not be told \
+         when their packets cannot be delivered here"
+    );
+    Ok(None)
 }
 
 /// Lets the host route between containers and uplinks.

@@ -11,11 +11,15 @@
 //! Both link-layer addresses are fixed, so neither side has to solicit before
 //! the first packet, and none of it changes when a container moves.
 
-use std::{io, net::Ipv6Addr, path::PathBuf};
+use std::{
+    io,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+};
 
 use futures_util::TryStreamExt as _;
 use ila_proto::{
-    abi::GATEWAY_MAC,
+    abi::{GATEWAY_MAC, Mac},
     addr::{Address, Identifier, Locator, SirAddr},
     api::{ContainerName, InterfaceName},
     ndp::GATEWAY,
@@ -24,7 +28,7 @@ use nix::errno::Errno;
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
-        address::AddressHeaderFlags,
+        address::{AddressAttribute, AddressHeaderFlags, AddressScope},
         link::{
             AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute,
             LinkLayerType, LinkMessage,
@@ -124,6 +128,8 @@ pub struct LinkPlan {
 pub struct Interface {
     /// The kernel's number for it.
     pub index: u32,
+    /// Its link-layer address, if it is an Ethernet interface.
+    pub mac: Mac,
     /// The largest packet, in bytes.
     pub mtu: u32,
     /// Whether its packets start with an Ethernet header.
@@ -149,7 +155,8 @@ pub fn is_host_interface(name: &str) -> bool {
 
 /// The container's end's link-layer address: locally administered, unicast,
 /// and derived from the identifier so that it moves along with it.
-fn container_mac(identifier: Identifier) -> [u8; 6] {
+#[must_use]
+pub const fn container_mac(identifier: Identifier) -> Mac {
     let [_, _, _, a, b, c, d, e] = identifier.bits().to_be_bytes();
     [0x06, a, b, c, d, e]
 }
@@ -184,28 +191,53 @@ impl Links {
         }
     }
 
+    /// A global address of an interface, if it has one.
+    pub async fn global_address(&self, index: u32) -> Result<Option<Ipv6Addr>, NetlinkError> {
+        let mut addresses = self.handle.address().get().set_link_index_filter(index).execute();
+        while let Some(message) =
+            addresses.try_next().await.map_err(kernel("list the addresses of an uplink"))?
+        {
+            if message.header.scope == AddressScope::Universe
+                && let Some(address) = message.attributes.iter().find_map(|it| match it {
+                    AddressAttribute::Address(IpAddr::V6(address)) => Some(*address),
+                    _ => None,
+                })
+            {
+                return Ok(Some(address));
+            }
+        }
+        Ok(None)
+    }
+
     /// Ends here what is addressed under this host's locator and to nothing
     /// that the host knows. Without it, such a packet follows the default route
     /// back to the router that sent it here, and round again until its hop
     /// limit is used up. Any other route under the locator is preferred to
     /// this one. That of a former locator is removed: it may be another host's
     /// by now.
-    pub async fn end_here(&self, locator: Locator) -> Result<(), NetlinkError> {
-        let prefix = Ipv6Addr::from(Address { high: locator.bits(), low: 0 });
+    pub async fn end_here(&self, locators: &[Locator]) -> Result<(), NetlinkError> {
+        let prefix = |locator: &Locator| Ipv6Addr::from(Address { high: locator.bits(), low: 0 });
+        let prefixes: Vec<_> = locators.iter().map(prefix).collect();
         for route in self.last_resorts().await? {
-            if !route.attributes.contains(&RouteAttribute::Destination(prefix.into())) {
+            let is_ours = |prefix: &Ipv6Addr| {
+                route.attributes.contains(&RouteAttribute::Destination((*prefix).into()))
+            };
+            if !prefixes.iter().any(is_ours) {
                 let removed = self.handle.route().del(route).execute().await;
                 removed.map_err(kernel("remove the route of a former locator"))?;
             }
         }
-        let route = RouteMessageBuilder::<Ipv6Addr>::new()
-            .destination_prefix(prefix, 64)
-            .kind(RouteType::Unreachable)
-            .protocol(ROUTE_PROTOCOL)
-            .priority(LAST_RESORT)
-            .build();
-        let added = self.handle.route().add(route).replace().execute().await;
-        added.map_err(kernel("add the route that ends packets to unknown identifiers"))
+        for prefix in prefixes {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(prefix, 64)
+                .kind(RouteType::Unreachable)
+                .protocol(ROUTE_PROTOCOL)
+                .priority(LAST_RESORT)
+                .build();
+            let added = self.handle.route().add(route).replace().execute().await;
+            added.map_err(kernel("add the route that ends packets to unknown identifiers"))?;
+        }
+        Ok(())
     }
 
     async fn last_resorts(&self) -> Result<Vec<RouteMessage>, NetlinkError> {
@@ -330,8 +362,13 @@ impl From<&LinkMessage> for Interface {
             LinkAttribute::Mtu(mtu) => Some(*mtu),
             _ => None,
         });
+        let mac = message.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Address(bytes) => Mac::try_from(bytes.as_slice()).ok(),
+            _ => None,
+        });
         Self {
             index: message.header.index,
+            mac: mac.unwrap_or_default(),
             mtu: mtu.unwrap_or_default(),
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
         }

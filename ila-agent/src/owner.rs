@@ -6,10 +6,14 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use ila_proto::{
-    abi::{MappingValue, Outcome},
-    addr::{Address, Identifier, Locator},
+    abi::{
+        Event, FATE_SLOTS, Fate, FateCount, GONE_INTERFACES, MappingKey, MappingValue, Outcome,
+        Place,
+    },
+    addr::{Address, Identifier, Locator, SirPrefix},
     api::{
-        AddContainer, Container, ContainerName, Counter, ErrorCode, Mapping, MappingSource, Status,
+        AddContainer, Container, ContainerName, Counter, CounterList, DroppedPacket, ErrorCode,
+        InterfaceCounters, InterfaceName, Mapping, MappingSource, Status,
     },
     translate,
 };
@@ -17,7 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     config::Config,
-    datapath::{Datapath, DatapathError, Role},
+    datapath::{Counts, Datapath, DatapathError, Role},
+    desired::Desired,
     error::Refusal,
     netlink,
     store::{Progress, Record, Store},
@@ -73,6 +78,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Owner {
     config: Config,
+    uplinks: Vec<(InterfaceName, u32)>,
     datapath: Datapath,
     store: Store,
     mtu: u32,
@@ -82,34 +88,35 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// An owner of nothing but the mappings that the configuration names, with
-    /// the programs attached to its uplinks.
+    /// An owner of nothing but the mappings that the configuration names, which
+    /// are in the kernel's table then. No program is attached yet.
     pub fn new(
         config: Config,
-        datapath: Datapath,
+        uplinks: Vec<(InterfaceName, u32)>,
+        mut datapath: Datapath,
         store: Store,
         mtu: u32,
     ) -> Result<Self, DatapathError> {
-        let mut owner = Self {
+        let desired = Desired::of(&config);
+        for (&key, &value) in &desired.locators {
+            datapath.tables.set_locator(key, value)?;
+        }
+        let (keys, values): (Vec<_>, Vec<_>) = desired.mappings.into_iter().unzip();
+        datapath.tables.set_mappings(&keys, &values)?;
+        Ok(Self {
             config,
+            uplinks,
             datapath,
             store,
             mtu,
             started: Instant::now(),
             containers: BTreeMap::new(),
             holders: BTreeMap::new(),
-        };
-        for (identifier, locator) in owner.remote_mappings() {
-            owner.datapath.set_mapping(identifier, owner.mapping_value(locator, 0))?;
-        }
-        for uplink in &owner.config.uplinks {
-            owner.datapath.attach(uplink.as_str(), Role::Uplink)?;
-        }
-        Ok(owner)
+        })
     }
 
-    /// Answers calls until the last handle is gone, or the task is aborted;
-    /// then detaches everything.
+    /// Answers calls until the last handle is gone, or the task is aborted.
+    /// What is attached then stays.
     #[must_use]
     pub fn run(mut self) -> (OwnerHandle, tokio::task::JoinHandle<()>) {
         let (calls, mut waiting) = mpsc::channel::<Call>(CALLS);
@@ -124,18 +131,20 @@ impl Owner {
     /// Reserves name and identifier for a container and records it as
     /// unfinished. Nothing else is touched.
     pub fn claim(&mut self, request: AddContainer) -> Result<Container, Refusal> {
-        let AddContainer { name, netns, interface, identifier, labels } = request;
+        let AddContainer { name, netns, interface, sir_prefix, identifier, labels } = request;
         if self.containers.contains_key(&name) {
             let message = format!("a container named `{name}` is registered already");
             return Err(Refusal::new(ErrorCode::NameTaken, message)
                 .hint(format!("see it with: ila-ctl container show {name}")));
         }
+        let domain = self.check_prefix(sir_prefix)?;
         let identifier = match identifier {
-            Some(identifier) => self.check_free(identifier)?,
-            None => pick_identifier(rand::random, |identifier| self.is_known(identifier)),
+            Some(identifier) => self.check_free(domain, identifier)?,
+            None => pick_identifier(rand::random, |identifier| self.is_known(domain, identifier)),
         };
+        let prefix = self.config.domains[domain as usize].sir_prefix;
         let container = Container {
-            address: Address::from(self.config.sir_prefix.address(identifier)).into(),
+            address: Address::from(prefix.address(identifier)).into(),
             host_interface: netlink::host_interface(identifier),
             mtu: self.mtu,
             name,
@@ -150,29 +159,57 @@ impl Owner {
     }
 
     /// Takes over a container that an earlier agent has made, to be connected
-    /// like one that was just claimed.
-    pub fn adopt(&mut self, container: Container) -> Result<(), Refusal> {
+    /// like one that was just claimed. Its mapping is there at once, for
+    /// programs that are about to be attached.
+    pub fn adopt(&mut self, container: Container, index: u32) -> Result<(), Refusal> {
         let Container { name, identifier, .. } = &container;
         if let Some(holder) = self.holders.get(identifier) {
             let message = format!("container `{holder}` has the identifier {identifier} as well");
             return Err(Refusal::new(ErrorCode::IdentifierTaken, message));
         }
-        if let Some(locator) = self.config.mappings.get(identifier)
-            && *locator != self.config.locator
+        let (domain, key) = self.key(&container)?;
+        let own = self.config.domains[domain as usize].locator;
+        if let Some(locator) = self.config.mappings.get(&(domain, *identifier))
+            && *locator != own
         {
             tracing::warn!(%name, "the configuration maps {identifier} to {locator}, yet the container is here");
         }
+        self.datapath.tables.set_mapping(key, here(*identifier, index))?;
         self.insert(State::Making, container);
         Ok(())
+    }
+
+    /// Has the uplinks run the program.
+    pub fn attach_uplinks(&mut self) -> Result<(), Refusal> {
+        for (uplink, index) in &self.uplinks {
+            self.datapath.attach(uplink, *index, Role::Uplink)?;
+        }
+        Ok(())
+    }
+
+    /// Clears away what earlier agents knew and this one does not.
+    pub fn clear_stale(&mut self) -> Result<(), Refusal> {
+        let mut desired = Desired::of(&self.config);
+        for entry in self.containers.values() {
+            let (_, key) = self.key(&entry.container)?;
+            desired.mappings.insert(key, MappingValue::NONE);
+        }
+        let keys = desired.mappings.into_keys().collect();
+        let stale = self.datapath.tables.retain_mappings(&keys)?;
+        if stale > 0 {
+            tracing::info!(stale, "mappings of an earlier agent removed");
+        }
+        self.datapath.tables.retain_locators(&desired.locators.into_keys().collect())?;
+        Ok(self.datapath.clear_stale()?)
     }
 
     /// Lets the container's packets be translated: first the mapping, so that
     /// no packet meets a program that does not know where it belongs.
     pub fn connect(&mut self, name: &ContainerName, index: u32) -> Result<(), Refusal> {
-        let Container { identifier, host_interface, .. } = self.ready_or_making(name)?.clone();
-        let value = self.mapping_value(self.config.locator, index);
-        self.datapath.set_mapping(identifier, value)?;
-        Ok(self.datapath.attach(host_interface.as_str(), Role::Container)?)
+        let container = self.ready_or_making(name)?.clone();
+        let (_, key) = self.key(&container)?;
+        self.datapath.tables.set_mapping(key, here(container.identifier, index))?;
+        Ok(self.datapath.attach(&container.host_interface, index, Role::Container)?)
     }
 
     /// Declares the container ready.
@@ -208,14 +245,12 @@ impl Owner {
 
     /// Takes a container's packets out of translation.
     pub fn disconnect(&mut self, container: &Container) -> Result<(), Refusal> {
-        self.datapath.detach(container.host_interface.as_str());
-        match self.config.mappings.get(&container.identifier) {
+        self.datapath.detach(&container.host_interface)?;
+        let (_, key) = self.key(container)?;
+        match Desired::of(&self.config).mappings.get(&key) {
             // The configuration knows it elsewhere; it was only held here.
-            Some(&locator) if locator != self.config.locator => {
-                let value = self.mapping_value(locator, 0);
-                Ok(self.datapath.set_mapping(container.identifier, value)?)
-            }
-            _ => Ok(self.datapath.remove_mapping(container.identifier)?),
+            Some(&elsewhere) => Ok(self.datapath.tables.set_mapping(key, elsewhere)?),
+            None => Ok(self.datapath.tables.remove_mapping(key)?),
         }
     }
 
@@ -242,47 +277,97 @@ impl Owner {
         }
     }
 
-    /// The mappings that the kernel table was given, by identifier.
+    /// The mappings that the kernel table was given, by address.
     #[must_use]
     pub fn mappings(&self) -> Vec<Mapping> {
-        let mut mappings: BTreeMap<_, _> = self
-            .remote_mappings()
-            .map(|(identifier, locator)| (identifier, (locator, MappingSource::Static)))
-            .collect();
+        let elsewhere =
+            self.config.mappings.iter().filter_map(|(&(domain, identifier), &locator)| {
+                let is_here = self.config.domains[domain as usize].locator == locator;
+                let it = ((domain, identifier), (locator, MappingSource::Static));
+                (!is_here).then_some(it)
+            });
+        let mut mappings: BTreeMap<_, _> = elsewhere.collect();
         for container in self.containers() {
-            mappings.insert(container.identifier, (self.config.locator, MappingSource::Local));
+            if let Ok((domain, _)) = self.key(&container) {
+                let locator = self.config.domains[domain as usize].locator;
+                mappings.insert((domain, container.identifier), (locator, MappingSource::Local));
+            }
         }
-        let describe = |(identifier, (locator, source))| self.mapping(identifier, locator, source);
+        let describe = |(key, (locator, source))| self.mapping(key, locator, source);
         mappings.into_iter().map(describe).collect()
     }
 
     /// What the counters of all fates stand at.
-    pub fn counters(&self) -> Result<Vec<Counter>, Refusal> {
-        let counters = self.datapath.fates()?.into_iter().map(|(fate, count)| Counter {
-            number: fate.number(),
-            name: fate.name().to_owned(),
-            outcome: match fate.outcome() {
-                Outcome::Passed => "passed",
-                Outcome::Answered => "answered",
-                Outcome::Dropped => "dropped",
+    pub fn counters(&self) -> Result<CounterList, Refusal> {
+        let all = self.datapath.tables.counts()?;
+        let mut total = [FateCount::default(); FATE_SLOTS];
+        for (_, counts) in &all {
+            for (total, count) in total.iter_mut().zip(counts) {
+                total.packets += count.packets;
+                total.bytes += count.bytes;
             }
-            .to_owned(),
-            packets: count.packets,
-            bytes: count.bytes,
-            about: fate.about().to_owned(),
+        }
+        let mut interfaces = Vec::new();
+        for (index, counts) in all.iter().filter(|(index, _)| *index != GONE_INTERFACES) {
+            if let Some((interface, container)) = self.interface(*index) {
+                let mut counters = describe(counts);
+                counters.retain(|counter| counter.packets > 0);
+                interfaces.push(InterfaceCounters { interface, container, counters });
+            }
+        }
+        interfaces.sort_by(|a, b| a.interface.as_str().cmp(b.interface.as_str()));
+        Ok(CounterList { counters: describe(&total), interfaces })
+    }
+
+    /// What events of the programs mean.
+    #[must_use]
+    pub fn dropped(&self, events: &[Event], missed: u64) -> Vec<DroppedPacket> {
+        let mut missed = Some(missed);
+        let dropped = events.iter().filter_map(|event| {
+            let fate = Fate::ALL.iter().find(|fate| fate.number() == event.fate)?;
+            let (interface, container) = self.interface(event.interface).unzip();
+            let address = |[high, low]: [u64; 2]| Address { high, low }.into();
+            let is_ipv6 = event.source != [0; 2] || event.destination != [0; 2];
+            Some(DroppedPacket {
+                fate: fate.name().to_owned(),
+                about: fate.about().to_owned(),
+                interface: interface.map(|it| it.to_string()).unwrap_or_default(),
+                container: container.flatten(),
+                source: is_ipv6.then(|| address(event.source)),
+                destination: is_ipv6.then(|| address(event.destination)),
+                locator: (event.locator != 0).then(|| Locator::from_bits(event.locator)),
+                next_header: event.next_header,
+                hop_limit: event.hop_limit,
+                length: event.length,
+                missed: missed.take().unwrap_or_default(),
+            })
         });
-        Ok(counters.collect())
+        dropped.collect()
+    }
+
+    /// How many events the programs could not tell of, ever.
+    pub fn missed_events(&self) -> Result<u64, Refusal> {
+        Ok(self.datapath.tables.monitor()?.missed)
+    }
+
+    /// Tells the programs how many listen to their events.
+    pub fn set_listeners(&mut self, listeners: u64) -> Result<(), Refusal> {
+        Ok(self.datapath.tables.set_listeners(listeners)?)
     }
 
     /// What the agent is doing.
     #[must_use]
     pub fn status(&self) -> Status {
+        let first = self.config.domains[0];
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.config.node.clone(),
-            sir_prefix: self.config.sir_prefix,
-            locator: self.config.locator,
+            sir_prefix: first.sir_prefix,
+            locator: first.locator,
+            domains: self.config.domains.clone(),
             checksum_mode: self.config.checksum_mode,
+            source: self.config.source,
+            path: self.config.path,
             uplinks: self.config.uplinks.clone(),
             hook: self.datapath.hook(),
             mtu: self.mtu,
@@ -308,31 +393,55 @@ impl Owner {
         }
     }
 
-    /// What the configuration says of identifiers that live elsewhere.
-    fn remote_mappings(&self) -> impl Iterator<Item = (Identifier, Locator)> + use<> {
-        let own = self.config.locator;
-        self.config.mappings.clone().into_iter().filter(move |&(_, locator)| locator != own)
+    /// An interface that runs a program, and whose it is.
+    fn interface(&self, index: u32) -> Option<(InterfaceName, Option<ContainerName>)> {
+        let (interface, _) = self.datapath.attached().iter().find(|(_, it)| **it == index)?;
+        let mut containers = self.containers.values().map(|entry| &entry.container);
+        let container = containers.find(|container| container.host_interface == *interface);
+        Some((interface.clone(), container.map(|container| container.name.clone())))
     }
 
-    fn mapping(&self, identifier: Identifier, locator: Locator, source: MappingSource) -> Mapping {
+    /// The domain of a container, and the key of its mapping.
+    fn key(&self, container: &Container) -> Result<(u32, MappingKey), Refusal> {
+        let prefix = SirPrefix::from_bits(Address::from(container.address).high);
+        let domain = self.check_prefix(Some(prefix))?;
+        let key = MappingKey::new(domain, container.identifier).ok_or_else(|| {
+            let message = format!("identifier {} cannot be mapped", container.identifier);
+            Refusal::new(ErrorCode::BadRequest, message)
+        })?;
+        Ok((domain, key))
+    }
+
+    fn mapping(
+        &self,
+        (domain, identifier): (u32, Identifier),
+        locator: Locator,
+        source: MappingSource,
+    ) -> Mapping {
+        let prefix = self.config.domains[domain as usize].sir_prefix;
         let mode = self.config.checksum_mode;
-        let delta = mode.to_ila_delta(self.config.sir_prefix, locator);
+        let delta = mode.to_ila_delta(prefix, locator);
         let ila = translate::to_ila(mode, identifier, locator, delta);
         Mapping {
             identifier,
-            address: Address::from(self.config.sir_prefix.address(identifier)).into(),
+            address: Address::from(prefix.address(identifier)).into(),
             locator,
             ila_address: Address::from(ila).into(),
             source,
         }
     }
 
-    fn mapping_value(&self, locator: Locator, interface: u32) -> MappingValue {
-        let delta = self.config.checksum_mode.to_ila_delta(self.config.sir_prefix, locator);
-        MappingValue { locator: locator.bits(), to_ila: delta.value(), padding: 0, interface }
+    /// The domain of a SIR prefix; the first one for none.
+    fn check_prefix(&self, prefix: Option<SirPrefix>) -> Result<u32, Refusal> {
+        let Some(prefix) = prefix else { return Ok(0) };
+        self.config.domain_of(prefix).ok_or_else(|| {
+            let message = format!("this host does not serve the SIR prefix {prefix}");
+            Refusal::new(ErrorCode::BadRequest, message)
+                .hint("see which it serves with: ila-ctl status")
+        })
     }
 
-    fn check_free(&self, identifier: Identifier) -> Result<Identifier, Refusal> {
+    fn check_free(&self, domain: u32, identifier: Identifier) -> Result<Identifier, Refusal> {
         let taken = |by: String| {
             let message = format!("identifier {identifier} is taken: {by}");
             Err(Refusal::new(ErrorCode::IdentifierTaken, message)
@@ -341,17 +450,45 @@ impl Owner {
         if let Some(name) = self.holders.get(&identifier) {
             return taken(format!("container `{name}` has it"));
         }
-        match self.config.mappings.get(&identifier) {
-            Some(&locator) if locator != self.config.locator => {
+        let own = self.config.domains[domain as usize].locator;
+        match self.config.mappings.get(&(domain, identifier)) {
+            Some(&locator) if locator != own => {
                 taken(format!("the configuration maps it to {locator}"))
             }
             _ => Ok(identifier),
         }
     }
 
-    fn is_known(&self, identifier: Identifier) -> bool {
-        self.holders.contains_key(&identifier) || self.config.mappings.contains_key(&identifier)
+    fn is_known(&self, domain: u32, identifier: Identifier) -> bool {
+        self.holders.contains_key(&identifier)
+            || self.config.mappings.contains_key(&(domain, identifier))
     }
+}
+
+/// The mapping of an identifier to the container behind the interface at
+/// `index`.
+const fn here(identifier: Identifier, index: u32) -> MappingValue {
+    MappingValue::new(Place::Here { interface: index, mac: netlink::container_mac(identifier) })
+}
+
+fn describe(counts: &Counts) -> Vec<Counter> {
+    let counter = |fate: &Fate| {
+        let count = counts[fate.number() as usize];
+        Counter {
+            number: fate.number(),
+            name: fate.name().to_owned(),
+            outcome: match fate.outcome() {
+                Outcome::Passed => "passed",
+                Outcome::Answered => "answered",
+                Outcome::Dropped => "dropped",
+            }
+            .to_owned(),
+            packets: count.packets,
+            bytes: count.bytes,
+            about: fate.about().to_owned(),
+        }
+    };
+    Fate::ALL.iter().map(counter).collect()
 }
 
 /// Sixty random bits that a container may have and nobody is known to.

@@ -3,7 +3,7 @@
 
 use aya_ebpf::programs::TcContext;
 use ila_proto::{
-    abi::{Fate, HostConfig},
+    abi::Fate,
     checksum::ChecksumDelta,
     extension::{self, Upper},
     forward::{self, Header, Verdict},
@@ -15,19 +15,19 @@ use crate::{
     ndp,
     packet::{self, NoIpv6},
     state::{self, Kernel},
-    verdict::{self, Failures, Refusal, Side},
+    verdict::{self, Action, Conclusion, Fates},
 };
 
-/// Carries out the verdict on what a container sends.
+/// Decides on what a container sends, and does it.
 #[inline(always)]
-pub fn run(ctx: &TcContext) -> i32 {
+pub fn run(ctx: &TcContext) -> Conclusion {
     if packet::is_tagged(ctx) {
-        return state::drop(ctx, Fate::EgressTagged);
+        return (Action::Drop, Fate::EgressTagged);
     }
     let header = match packet::header(ctx) {
         Ok(header) => header,
-        Err(NoIpv6::Other) => return state::drop(ctx, Fate::EgressNotIpv6),
-        Err(NoIpv6::Truncated) => return state::drop(ctx, Fate::EgressTruncated),
+        Err(NoIpv6::Other) => return (Action::Drop, Fate::EgressNotIpv6),
+        Err(NoIpv6::Truncated) => return (Action::Drop, Fate::EgressTruncated),
     };
     let config = state::config();
     if header.next_header == icmp::NEXT_HEADER
@@ -36,34 +36,27 @@ pub fn run(ctx: &TcContext) -> i32 {
     {
         return match kind {
             SOLICITATION => ndp::run(ctx, config, &header),
-            _ => state::drop(ctx, Fate::NdpNotForHost),
+            _ => (Action::Drop, Fate::NdpNotForHost),
         };
     }
-    carry_out(ctx, config, &header)
-        .unwrap_or_else(|refusal| verdict::refuse(ctx, config, &header, Side::Container, refusal))
-}
-
-#[inline(always)]
-fn carry_out(ctx: &TcContext, config: &HostConfig, header: &Header) -> Result<i32, Refusal> {
-    match forward::egress(config, &Kernel, packet::interface(ctx), header) {
-        Verdict::Pass(_) if hides_discovery(ctx, header) => {
-            Ok(state::drop(ctx, Fate::NdpNotForHost))
-        }
-        Verdict::Pass(fate) => Ok(state::pass(ctx, fate)),
-        Verdict::Drop(fate) => Ok(state::drop(ctx, fate)),
-        Verdict::Refuse(error, fate) => Err((error, fate)),
+    match forward::egress(config, &Kernel, packet::interface(ctx), &header) {
+        Verdict::Pass(_) if hides_discovery(ctx, &header) => (Action::Drop, Fate::NdpNotForHost),
+        Verdict::Pass(fate) => (Action::Pass, fate),
+        Verdict::Drop(fate) => (Action::Drop, fate),
+        Verdict::Refuse(error, fate) => (Action::Refuse(error), fate),
         Verdict::Deliver { interface, mac, rewrite, fate } => {
             let rest = ChecksumDelta::from_value(0);
             let fates = (fate, Fate::EgressStoreFailed);
-            Ok(verdict::deliver(ctx, config, header, (interface, mac), (&rewrite, rest), fates))
+            verdict::deliver(ctx, config, &header, (interface, mac), (&rewrite, rest), fates)
         }
         Verdict::Send { rewrite, fate } => {
-            let failures = Failures {
+            let fates = Fates {
+                sent: fate,
                 store: Fate::EgressStoreFailed,
                 route: Fate::EgressNoRoute,
                 size: Fate::EgressTooBig,
             };
-            verdict::send(ctx, config, header, &rewrite, (fate, failures))
+            verdict::send(ctx, config, &header, &rewrite, fates)
         }
     }
 }

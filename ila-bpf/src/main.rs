@@ -36,16 +36,20 @@ mod verdict;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
 
+use verdict::Side;
+
 /// At tc ingress of a container's host-side interface.
 #[classifier]
 pub fn ila_egress(ctx: TcContext) -> i32 {
-    egress::run(&ctx)
+    let length = ctx.len();
+    verdict::conclude(&ctx, Side::Container, length, egress::run(&ctx))
 }
 
 /// At tc ingress of an uplink.
 #[classifier]
 pub fn ila_ingress(ctx: TcContext) -> i32 {
-    ingress::run(&ctx)
+    let length = ctx.len();
+    verdict::conclude(&ctx, Side::Uplink, length, ingress::run(&ctx))
 }
 
 /// The helpers of [`packet`] are offered to GPL-compatible programs only.

@@ -10,17 +10,18 @@ use ila_proto::{
 
 use crate::{
     packet,
-    state::{self, Kernel},
+    state::Kernel,
+    verdict::{Action, Conclusion},
 };
 
 /// Answers a container's solicitation, or drops it.
 #[inline(always)]
-pub fn run(ctx: &TcContext, config: &HostConfig, header: &Header) -> i32 {
+pub fn run(ctx: &TcContext, config: &HostConfig, header: &Header) -> Conclusion {
     let Some(solicitation) = packet::solicitation(ctx, header) else {
-        return state::drop(ctx, Fate::NdpInvalid);
+        return (Action::Drop, Fate::NdpInvalid);
     };
     match ndp::answer(config, &Kernel, packet::interface(ctx), &solicitation) {
-        Err(fate) => state::drop(ctx, fate),
+        Err(fate) => (Action::Drop, fate),
         Ok((advertisement, fate)) => send(ctx, &advertisement, fate),
     }
 }
@@ -28,7 +29,7 @@ pub fn run(ctx: &TcContext, config: &HostConfig, header: &Header) -> i32 {
 /// Answers a solicitation of the underlay for the ILA address of a container
 /// here; leaves any other to the host.
 #[inline(always)]
-pub fn run_on_uplink(ctx: &TcContext, config: &HostConfig, header: &Header) -> Option<i32> {
+pub fn run_on_uplink(ctx: &TcContext, config: &HostConfig, header: &Header) -> Option<Conclusion> {
     let interface = packet::interface(ctx);
     let uplink = config.uplinks.iter().find(|it| it.interface == interface)?;
     let solicitation = packet::solicitation(ctx, header)?;
@@ -37,11 +38,10 @@ pub fn run_on_uplink(ctx: &TcContext, config: &HostConfig, header: &Header) -> O
 }
 
 #[inline(always)]
-fn send(ctx: &TcContext, advertisement: &Advertisement, fate: Fate) -> i32 {
+fn send(ctx: &TcContext, advertisement: &Advertisement, fate: Fate) -> Conclusion {
     if packet::reply(ctx, advertisement).is_err() {
-        return state::drop(ctx, Fate::NdpReplyFailed);
+        return (Action::Drop, Fate::NdpReplyFailed);
     }
-    state::count(ctx, fate);
     // SAFETY: the helper takes numbers only.
-    unsafe { bpf_redirect(packet::interface(ctx), 0) as i32 }
+    (Action::Redirect(unsafe { bpf_redirect(packet::interface(ctx), 0) as i32 }), fate)
 }

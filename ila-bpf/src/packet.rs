@@ -8,10 +8,13 @@
 //! that is told to the kernel, for a device may have summed it up already
 //! (`CHECKSUM_COMPLETE`).
 
-use core::ptr;
+use core::{hint::black_box, ptr};
 
 use aya_ebpf::{
-    helpers::{bpf_csum_update, bpf_skb_change_head, bpf_skb_change_tail},
+    helpers::{
+        bpf_csum_diff, bpf_csum_update, bpf_skb_change_head, bpf_skb_change_tail,
+        bpf_skb_load_bytes,
+    },
     programs::TcContext,
 };
 use ila_proto::{
@@ -45,7 +48,6 @@ const QUOTE_DESTINATION: usize = QUOTE + 24;
 
 /// Bytes that come before a quoted packet, its own Ethernet header excepted.
 const BEFORE_QUOTE: usize = IPV6 + icmp::HEADER;
-const QUOTE_UNIT: usize = 8;
 
 /// Why there is no IPv6 header.
 pub enum NoIpv6 {
@@ -106,10 +108,27 @@ pub fn byte(ctx: &TcContext, offset: usize) -> Option<u8> {
 /// The neighbour solicitation that the packet is, if it is as it must be.
 #[inline(always)]
 pub fn solicitation(ctx: &TcContext, header: &Header) -> Option<Solicitation> {
-    pull(ctx, PAYLOAD + usize::from(header.payload_length).min(ndp::MAX_UNITS * ndp::UNIT));
-    Solicitation::read(header, |index| {
-        read(ctx, PAYLOAD + index * ndp::UNIT).map(u64::from_be_bytes)
-    })
+    let mut message = zeroes::<{ ndp::MAX_UNITS }>();
+    // From one to all, which is how the verifier wants to see what the helper
+    // writes; a longer message is refused below.
+    let most = size_of_val(&message) as u32;
+    let length = (u32::from(header.payload_length).wrapping_sub(1) & (most - 1)) + 1;
+    // SAFETY: the context is valid and the memory holds what is asked for.
+    let loaded = unsafe {
+        let message = message.as_mut_ptr().cast();
+        bpf_skb_load_bytes(ctx.skb.skb.cast(), PAYLOAD as u32, message, length)
+    };
+    if loaded != 0 {
+        return None;
+    }
+    Solicitation::read(header, |index| message.get(index).copied().map(u64::from_be))
+}
+
+/// As many zeroes. The compiler does not know that they are: it would make a
+/// loop over bytes of them, which the verifier goes through step by step.
+#[inline(always)]
+pub fn zeroes<const N: usize>() -> [u64; N] {
+    [black_box(0); N]
 }
 
 /// Gives the packet its new addresses. `rest` makes up for what their sum has
@@ -171,7 +190,10 @@ pub fn reply(ctx: &TcContext, advertisement: &Advertisement) -> Result<(), ()> {
     set_length(ctx, ETHERNET + Advertisement::LENGTH)?;
     ctx.store(0, &to, 0).map_err(|_| ())?;
     ctx.store(ETHERNET_SOURCE, &advertisement.mac, 0).map_err(|_| ())?;
-    let packet = advertisement.packet().map(u64::to_be);
+    let mut packet = advertisement.packet();
+    for half in &mut packet {
+        *half = half.to_be();
+    }
     // The packet is as another one now; if a device has summed up the old one,
     // its sum is made that of the new one.
     ctx.store(ETHERNET, &packet, RECOMPUTE).map_err(|_| ())
@@ -189,16 +211,10 @@ pub fn refuse(
     destination: Address,
 ) -> Result<(), ()> {
     let back: Mac = read(ctx, ETHERNET_SOURCE).ok_or(())?;
-    let length = (ctx.len() as usize - ETHERNET).min(MAX_QUOTE);
-    // Whole units, the last one filled up with zeroes that do not count.
-    let units = length.div_ceil(QUOTE_UNIT);
-    set_length(ctx, ETHERNET + units * QUOTE_UNIT)?;
-    let _ = ctx.pull_data(0);
-    let mut sum = Sum::new();
-    for unit in 0..MAX_QUOTE.div_ceil(QUOTE_UNIT) {
-        let Some(half) = read(ctx, ETHERNET + unit * QUOTE_UNIT) else { break };
-        sum = sum.half(u64::from_be_bytes(half));
-    }
+    let length = (ctx.len() as usize).saturating_sub(ETHERNET).min(MAX_QUOTE);
+    // As long as can be, so that one sum fits all: what is added is zero.
+    set_length(ctx, ETHERNET + MAX_QUOTE)?;
+    let sum = sum_of_quote(ctx).ok_or(())?;
     set_length(ctx, ETHERNET + length)?;
     // SAFETY: the context is valid; packet pointers are read anew below.
     if unsafe { bpf_skb_change_head(ctx.skb.skb, BEFORE_QUOTE as u32, 0) } != 0 {
@@ -212,6 +228,28 @@ pub fn refuse(
         write(ctx, ETHERNET + unit * 8, half.to_be_bytes()).ok_or(())?;
     }
     Ok(())
+}
+
+/// The sum of the longest possible quote, which starts behind the Ethernet
+/// header.
+#[inline(always)]
+fn sum_of_quote(ctx: &TcContext) -> Option<Sum> {
+    /// The helper takes 512 bytes at most, in whole words of four.
+    const CHUNK: usize = MAX_QUOTE / 4;
+    pull(ctx, ETHERNET + MAX_QUOTE);
+    let start: *mut [u8; MAX_QUOTE] = at(ctx, ETHERNET)?;
+    let mut sum = 0i64;
+    for chunk in 0..MAX_QUOTE / CHUNK {
+        // SAFETY: all of the quote is there, and the helper only reads it.
+        sum = unsafe {
+            let chunk = start.byte_add(chunk * CHUNK).cast();
+            bpf_csum_diff(ptr::null_mut(), 0, chunk, CHUNK as u32, sum as u32)
+        };
+    }
+    // The helper sums up words as they lie in memory, and does not fold them.
+    let folded = (sum as u32 & 0xffff) + (sum as u32 >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    Some(Sum::new().word(u16::from_be(folded as u16)))
 }
 
 /// The interface that the packet came in by.

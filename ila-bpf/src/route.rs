@@ -1,13 +1,14 @@
 //! The way out of the host for a packet that goes to another one.
 
-use core::mem;
-
 use aya_ebpf::{
-    bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup, bpf_redir_neigh},
+    bindings::{
+        BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup, bpf_redir_neigh,
+        bpf_redir_neigh__bindgen_ty_1,
+    },
     helpers::{bpf_check_mtu, bpf_fib_lookup, bpf_redirect_neigh},
     programs::TcContext,
 };
-use ila_proto::{abi::HostConfig, addr::Address, forward::Rewrite, icmp::Error};
+use ila_proto::{abi::HostConfig, addr::Address, forward::Rewrite};
 
 use crate::packet::{self, ETHERNET};
 
@@ -33,10 +34,10 @@ impl Route {
             // SAFETY: without parameters the helper takes numbers only.
             None => unsafe { bpf_redirect_neigh(self.interface, core::ptr::null_mut(), 0, 0) },
             Some(next_hop) => {
-                // SAFETY: all zeroes are a value of this plain type.
-                let mut parameters: bpf_redir_neigh = unsafe { mem::zeroed() };
-                parameters.nh_family = u32::from(AF_INET6);
-                parameters.__bindgen_anon_1.ipv6_nh = next_hop;
+                let mut parameters = bpf_redir_neigh {
+                    nh_family: u32::from(AF_INET6),
+                    __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: next_hop },
+                };
                 let size = size_of::<bpf_redir_neigh>() as i32;
                 // SAFETY: the parameters live across the call, their size is told.
                 unsafe { bpf_redirect_neigh(self.interface, &raw mut parameters, size, 0) }
@@ -46,10 +47,18 @@ impl Route {
     }
 }
 
+/// Why there is no way out.
+pub enum NoRoute {
+    /// The host has no route.
+    None,
+    /// The link carries packets of this size only.
+    TooBig(u32),
+}
+
 /// The way of the packet with the addresses that it is about to get.
 #[inline(always)]
-pub fn find(ctx: &TcContext, config: &HostConfig, rewrite: &Rewrite) -> Result<Route, Error> {
-    let route = choose(ctx, config, rewrite).ok_or(Error::NoRoute)?;
+pub fn find(ctx: &TcContext, config: &HostConfig, rewrite: &Rewrite) -> Result<Route, NoRoute> {
+    let route = choose(ctx, config, rewrite.source, rewrite.destination).ok_or(NoRoute::None)?;
     let mut mtu = 0u32;
     // The helper costs as much as a look-up, and small packets fit everywhere.
     if ctx.len() > MIN_MTU + ETHERNET as u32 {
@@ -58,44 +67,46 @@ pub fn find(ctx: &TcContext, config: &HostConfig, rewrite: &Rewrite) -> Result<R
             bpf_check_mtu(ctx.skb.skb.cast(), route.interface, &raw mut mtu, 0, SEGMENTS)
         };
         if fits > 0 {
-            return Err(Error::PacketTooBig(mtu));
+            return Err(NoRoute::TooBig(mtu));
         }
     }
     Ok(route)
 }
 
-/// The way of an error that the packet is about to become: it fits everywhere.
+/// The way of a packet of any size from `source` to `destination`.
 #[inline(always)]
-pub fn find_for_error(ctx: &TcContext, config: &HostConfig, rewrite: &Rewrite) -> Option<Route> {
-    choose(ctx, config, rewrite)
-}
-
-#[inline(always)]
-fn choose(ctx: &TcContext, config: &HostConfig, rewrite: &Rewrite) -> Option<Route> {
+pub fn choose(
+    ctx: &TcContext,
+    config: &HostConfig,
+    source: Address,
+    destination: Address,
+) -> Option<Route> {
     let [first, second, ..] = config.uplinks;
     if second.interface == 0 {
         // Where there is no choice the route is left to the kernel, which
         // looks it up anyway on the way out.
         return Some(Route { interface: first.interface, next_hop: None });
     }
-    // SAFETY: all zeroes are a value of this plain type.
-    let mut query: FibLookup = unsafe { mem::zeroed() };
-    query.family = AF_INET6;
-    query.ifindex = packet::interface(ctx);
-    query.__bindgen_anon_3.ipv6_src = words(rewrite.source);
-    query.__bindgen_anon_4.ipv6_dst = words(rewrite.destination);
+    let mut memory = packet::zeroes::<{ size_of::<FibLookup>() / 8 }>();
+    let query: *mut FibLookup = memory.as_mut_ptr().cast();
     let size = size_of::<FibLookup>() as i32;
-    // SAFETY: the context is valid, the query lives across the call and its
-    // size is told.
-    let found = unsafe { bpf_fib_lookup(ctx.skb.skb.cast(), &raw mut query, size, 0) };
+    // SAFETY: the memory has the structure's size and lives across the call,
+    // all zeroes are a value of it, and the context is valid.
+    let found = unsafe {
+        (*query).family = AF_INET6;
+        (*query).ifindex = packet::interface(ctx);
+        (*query).__bindgen_anon_3.ipv6_src = words(source);
+        (*query).__bindgen_anon_4.ipv6_dst = words(destination);
+        bpf_fib_lookup(ctx.skb.skb.cast(), query, size, 0)
+    };
     // A neighbour that is not known yet is found on the way out.
     const NO_NEIGHBOUR: i64 = aya_ebpf::bindings::BPF_FIB_LKUP_RET_NO_NEIGH as i64;
     if found != i64::from(BPF_FIB_LKUP_RET_SUCCESS) && found != NO_NEIGHBOUR {
         return None;
     }
     // SAFETY: the kernel has written the next hop there.
-    let next_hop = unsafe { query.__bindgen_anon_4.ipv6_dst };
-    Some(Route { interface: query.ifindex, next_hop: Some(next_hop) })
+    let (interface, next_hop) = unsafe { ((*query).ifindex, (*query).__bindgen_anon_4.ipv6_dst) };
+    Some(Route { interface, next_hop: Some(next_hop) })
 }
 
 /// An address as the kernel has it, in network order.

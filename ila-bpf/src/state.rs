@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::BPF_F_NO_PREALLOC,
     helpers::bpf_ktime_get_coarse_ns,
     macros::map,
     maps::{Array, HashMap, PerCpuHashMap, RingBuf},
@@ -14,8 +14,8 @@ use ila_proto::{
         EVENT_BYTES, Event, Fate, HostConfig, InterfaceCounts, LocatorKey, LocatorValue,
         MAX_INTERFACES, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, Monitor,
     },
-    addr::Locator,
-    forward::{self, Tables},
+    addr::{Address, Locator},
+    forward::{self, Header, Tables},
     icmp::ERRORS_PER_SECOND,
 };
 
@@ -91,30 +91,17 @@ impl Tables for Kernel {
     }
 }
 
-/// Counts the packet and hands it on: to later programs, then to the stack.
+/// Counts a packet of `length` bytes under its one fate.
 #[inline(always)]
-pub fn pass(ctx: &TcContext, fate: Fate) -> i32 {
-    count(ctx, fate);
-    // Anything else would end the chain and skip the programs behind ours.
-    TC_ACT_UNSPEC
-}
-
-/// Counts the packet, tells of it and drops it.
-#[inline(always)]
-pub fn drop(ctx: &TcContext, fate: Fate) -> i32 {
-    count(ctx, fate);
-    report(ctx, fate);
-    TC_ACT_SHOT
-}
-
-/// Counts the packet under its one fate.
-#[inline(always)]
-pub fn count(ctx: &TcContext, fate: Fate) {
+pub fn count(ctx: &TcContext, fate: Fate, length: u32) {
+    // The compiler knows that no fate is out of bounds and would not check; the
+    // verifier does not know.
+    let number = black_box(fate.number()) as usize;
     if let Some(counts) = counts(ctx)
-        && let Some(slot) = counts.fates.get_mut(fate.number() as usize)
+        && let Some(slot) = counts.fates.get_mut(number)
     {
         slot.packets += 1;
-        slot.bytes += u64::from(ctx.len());
+        slot.bytes += u64::from(length);
     }
 }
 
@@ -141,9 +128,9 @@ fn counts(ctx: &TcContext) -> Option<&mut InterfaceCounts> {
     Some(unsafe { &mut *counts })
 }
 
-/// Tells of a dropped packet if anybody listens.
-#[inline(always)]
-fn report(ctx: &TcContext, fate: Fate) {
+/// Tells of a packet that is about to be dropped, if anybody listens.
+#[inline(never)]
+pub fn report(ctx: &TcContext, fate: Fate) {
     let Some(monitor) = ILA_MONITOR.get_ptr_mut(0) else { return };
     // SAFETY: the pointer is to the map's one value. The agent writes and
     // other programs read it at the same time; a number that is late by a
@@ -152,26 +139,22 @@ fn report(ctx: &TcContext, fate: Fate) {
     if listeners == 0 {
         return;
     }
-    let header = packet::header(ctx).ok();
-    let mut event = Event {
+    let none = Address::UNSPECIFIED;
+    let (mut source, mut destination, mut next_header, mut hop_limit) = (none, none, 0, 0);
+    if let Ok(header) = packet::header(ctx) {
+        Header { source, destination, next_header, hop_limit, .. } = header;
+    }
+    let event = Event {
         fate: fate.number(),
         interface: packet::interface(ctx),
-        source: [0; 2],
-        destination: [0; 2],
-        locator: 0,
+        source: [source.high, source.low],
+        destination: [destination.high, destination.low],
+        locator: forward::locator_of(config(), &Kernel, destination).map_or(0, Locator::bits),
         length: ctx.len(),
-        next_header: 0,
-        hop_limit: 0,
+        next_header,
+        hop_limit,
         padding: 0,
     };
-    if let Some(header) = header {
-        event.source = [header.source.high, header.source.low];
-        event.destination = [header.destination.high, header.destination.low];
-        event.next_header = header.next_header;
-        event.hop_limit = header.hop_limit;
-        let locator = forward::locator_of(config(), &Kernel, header.destination);
-        event.locator = locator.map_or(0, Locator::bits);
-    }
     if ILA_EVENTS.output::<Event>(&event, 0).is_err() {
         // SAFETY: as above; a count lost to another CPU's is as late as one
         // that comes after it was read.

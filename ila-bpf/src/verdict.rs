@@ -1,6 +1,7 @@
 //! What both directions do with a verdict.
 
 use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
     helpers::{bpf_redirect, bpf_redirect_peer},
     programs::TcContext,
 };
@@ -16,7 +17,8 @@ use ila_proto::{
 };
 
 use crate::{
-    packet, route,
+    packet,
+    route::{self, NoRoute},
     state::{self, Kernel},
 };
 
@@ -29,17 +31,51 @@ pub enum Side {
     Uplink,
 }
 
-/// Why a packet goes no further: what its source is told, and its fate.
-pub type Refusal = (icmp::Error, Fate);
+/// What is done with a packet.
+#[derive(Clone, Copy)]
+pub enum Action {
+    /// Handed on: to later programs, then to the stack.
+    Pass,
+    /// Dropped.
+    Drop,
+    /// Dropped, and its source is told.
+    Refuse(icmp::Error),
+    /// Sent where a helper was told, with the code that the helper gave.
+    Redirect(i32),
+}
 
-/// The fates of a packet that cannot be sent on.
-pub struct Failures {
+/// What is done with a packet, and under which fate it is counted.
+pub type Conclusion = (Action, Fate);
+
+/// The fates of a packet that is sent on, or cannot be.
+#[derive(Clone, Copy)]
+pub struct Fates {
+    /// It is.
+    pub sent: Fate,
     /// The kernel refused to write.
     pub store: Fate,
     /// There is no route.
     pub route: Fate,
     /// The link carries only less.
     pub size: Fate,
+}
+
+/// Ends a program: counts the packet, tells of it if it is dropped, and does
+/// what was decided. `length` is that of the packet as it came.
+#[inline(always)]
+pub fn conclude(ctx: &TcContext, side: Side, length: u32, conclusion: Conclusion) -> i32 {
+    let (action, fate) = conclusion;
+    state::count(ctx, fate, length);
+    match action {
+        // Anything else would end the chain and skip the programs behind ours.
+        Action::Pass => return TC_ACT_UNSPEC,
+        Action::Redirect(code) => return code,
+        Action::Drop | Action::Refuse(_) => state::report(ctx, fate),
+    }
+    match action {
+        Action::Refuse(error) => refuse(ctx, side, error).unwrap_or(TC_ACT_SHOT),
+        _ => TC_ACT_SHOT,
+    }
 }
 
 /// Hands the packet to a container here. `rest` makes up for what the sum of
@@ -52,22 +88,20 @@ pub fn deliver(
     (interface, mac): (u32, Mac),
     (rewrite, rest): (&Rewrite, ChecksumDelta),
     (fate, failed): (Fate, Fate),
-) -> i32 {
+) -> Conclusion {
     if packet::set_addresses(ctx, rewrite, rest).is_err() {
-        return state::drop(ctx, failed);
+        return (Action::Drop, failed);
     }
     if config.path != Path::Fast.number() {
-        return state::pass(ctx, fate);
+        return (Action::Pass, fate);
     }
-    if packet::decrement_hop_limit(ctx, header.hop_limit)
-        .and_then(|()| packet::set_link_layer(ctx, mac))
-        .is_err()
+    if packet::decrement_hop_limit(ctx, header.hop_limit).is_err()
+        || packet::set_link_layer(ctx, mac).is_err()
     {
-        return state::drop(ctx, failed);
+        return (Action::Drop, failed);
     }
-    state::count(ctx, fate);
     // SAFETY: the helper takes numbers only.
-    unsafe { bpf_redirect_peer(interface, 0) as i32 }
+    (Action::Redirect(unsafe { bpf_redirect_peer(interface, 0) as i32 }), fate)
 }
 
 /// Sends the packet to another host.
@@ -77,24 +111,25 @@ pub fn send(
     config: &HostConfig,
     header: &Header,
     rewrite: &Rewrite,
-    (fate, failures): (Fate, Failures),
-) -> Result<i32, Refusal> {
-    let route = route::find(ctx, config, rewrite).map_err(|error| match error {
-        icmp::Error::PacketTooBig(_) => (error, failures.size),
-        _ => (error, failures.route),
-    })?;
-    let rest = rest_of(header, rewrite);
-    if packet::set_addresses(ctx, rewrite, rest).is_err() {
-        return Ok(state::drop(ctx, failures.store));
+    fates: Fates,
+) -> Conclusion {
+    let route = match route::find(ctx, config, rewrite) {
+        Ok(route) => route,
+        Err(NoRoute::None) => return (Action::Refuse(icmp::Error::NO_ROUTE), fates.route),
+        Err(NoRoute::TooBig(mtu)) => {
+            return (Action::Refuse(icmp::Error::packet_too_big(mtu)), fates.size);
+        }
+    };
+    if packet::set_addresses(ctx, rewrite, rest_of(header, rewrite)).is_err() {
+        return (Action::Drop, fates.store);
     }
     if config.path != Path::Fast.number() {
-        return Ok(state::pass(ctx, fate));
+        return (Action::Pass, fates.sent);
     }
     if packet::decrement_hop_limit(ctx, header.hop_limit).is_err() {
-        return Ok(state::drop(ctx, failures.store));
+        return (Action::Drop, fates.store);
     }
-    state::count(ctx, fate);
-    Ok(route.take())
+    (Action::Redirect(route.take()), fates.sent)
 }
 
 /// What makes up for the change of a packet's addresses.
@@ -103,34 +138,21 @@ pub fn rest_of(header: &Header, rewrite: &Rewrite) -> ChecksumDelta {
     if rewrite.neutral {
         return ChecksumDelta::from_value(0);
     }
-    ChecksumDelta::between(header.source, rewrite.source)
-        .and(ChecksumDelta::between(header.destination, rewrite.destination))
+    ChecksumDelta::between_both(
+        [header.source, header.destination],
+        [rewrite.source, rewrite.destination],
+    )
 }
 
-/// Drops the packet and, if that is allowed, tells its source why.
+/// Turns the packet into the error that its source is told, if it may be, and
+/// sends it back.
 #[inline(always)]
-pub fn refuse(
-    ctx: &TcContext,
-    config: &HostConfig,
-    header: &Header,
-    side: Side,
-    (error, fate): Refusal,
-) -> i32 {
-    let dropped = state::drop(ctx, fate);
-    if !may_answer(ctx, header) || !state::may_send_error(ctx) {
-        return dropped;
+fn refuse(ctx: &TcContext, side: Side, error: icmp::Error) -> Option<i32> {
+    let header = packet::header(ctx).ok()?;
+    if !may_answer(ctx, &header) || !state::may_send_error(ctx) {
+        return None;
     }
-    answer(ctx, config, header, side, error).unwrap_or(dropped)
-}
-
-#[inline(always)]
-fn answer(
-    ctx: &TcContext,
-    config: &HostConfig,
-    header: &Header,
-    side: Side,
-    error: icmp::Error,
-) -> Option<i32> {
+    let config = state::config();
     match side {
         Side::Container => {
             let from = config.address().unwrap_or(GATEWAY);
@@ -141,8 +163,7 @@ fn answer(
         Side::Uplink => {
             let from = config.address()?;
             let to = way_back(config, header.source)?;
-            let rewrite = Rewrite { source: from, destination: to, neutral: true };
-            let route = route::find_for_error(ctx, config, &rewrite)?;
+            let route = route::choose(ctx, config, from, to)?;
             packet::refuse(ctx, error, from, to).ok()?;
             Some(route.take())
         }

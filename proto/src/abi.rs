@@ -310,6 +310,9 @@ impl MappingKey {
 }
 
 impl MappingValue {
+    /// All zeroes: no host has this locator.
+    pub const NONE: Self = Self { place: 0, to_ila: 0, padding: 0, interface: 0 };
+
     /// The value that says `place`.
     #[must_use]
     pub const fn new(place: Place) -> Self {
@@ -388,10 +391,11 @@ impl HostConfig {
     #[must_use]
     #[inline(always)]
     pub fn domain_of_sir(&self, high: u64) -> Option<u32> {
-        (0u32..)
-            .zip(&self.domains)
-            .find(|(_, it)| it.sir_prefix == high && high != 0)
-            .map(|it| it.0)
+        // An unused place is all zeroes.
+        if high == 0 {
+            return None;
+        }
+        (0u32..).zip(&self.domains).find(|(_, it)| it.sir_prefix == high).map(|it| it.0)
     }
 
     /// The index of the SIR prefix whose locator on this host an address
@@ -399,7 +403,10 @@ impl HostConfig {
     #[must_use]
     #[inline(always)]
     pub fn domain_of_locator(&self, high: u64) -> Option<u32> {
-        (0u32..).zip(&self.domains).find(|(_, it)| it.locator == high && high != 0).map(|it| it.0)
+        if high == 0 {
+            return None;
+        }
+        (0u32..).zip(&self.domains).find(|(_, it)| it.locator == high).map(|it| it.0)
     }
 
     /// The domain at `index`; the first one if there is no such index.

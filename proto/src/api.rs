@@ -10,6 +10,7 @@
 //! | `GET /v1/mappings` | | [`MappingList`] |
 //! | `GET /v1/mappings/IDENTIFIER` | | [`Mapping`] |
 //! | `GET /v1/counters` | | [`CounterList`] |
+//! | `GET /v1/drops` | | a [`DroppedPacket`] a line, for as long as the client reads |
 //!
 //! A reply that is not 2xx carries an [`ErrorReply`], unless the request was no
 //! HTTP that could be read. Every reply says its
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     addr::{Identifier, Locator, SirPrefix},
+    forward::{Path, SourceMode},
     translate::ChecksumMode,
 };
 
@@ -39,6 +41,9 @@ pub const SOCKET_NAME: &str = "agent.sock";
 
 /// Where an agent runs that was told nothing else.
 pub const DEFAULT_RUNTIME_DIR: &str = "/run/ila";
+
+/// Where an agent pins its programs that was told nothing else.
+pub const DEFAULT_BPF_DIR: &str = "/sys/fs/bpf/ila";
 
 /// The agent's configuration where nothing else is said.
 pub const DEFAULT_CONFIG: &str = "/etc/ila/agent.toml";
@@ -60,6 +65,15 @@ impl<T> Versioned<T> {
     }
 }
 
+/// A SIR prefix that a host serves, and the host's locator in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Domain {
+    /// The SIR prefix.
+    pub sir_prefix: SirPrefix,
+    /// The host's locator.
+    pub locator: Locator,
+}
+
 /// What a container is to be given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +86,9 @@ pub struct AddContainer {
     /// What its interface is called inside.
     #[serde(default)]
     pub interface: InterfaceName,
+    /// The SIR prefix of its address; without one the first that the host serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sir_prefix: Option<SirPrefix>,
     /// The identifier it must have; without one the agent picks at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identifier: Option<Identifier>,
@@ -150,7 +167,7 @@ pub struct Counter {
     pub name: String,
     /// `passed`, `answered` or `dropped`.
     pub outcome: String,
-    /// Packets since the agent started; an aggregated one counts once.
+    /// Packets; an aggregated one counts once.
     pub packets: u64,
     /// Bytes of these packets, link-layer headers included.
     pub bytes: u64,
@@ -158,11 +175,59 @@ pub struct Counter {
     pub about: String,
 }
 
-/// The counters of all fates, by number.
+/// What the counters stand at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CounterList {
-    /// In the order of their numbers.
+    /// Of the whole host since its programs were first attached, interfaces
+    /// that are gone included, in the order of their numbers.
     pub counters: Vec<Counter>,
+    /// Of each interface that has a program, in the order of their names.
+    pub interfaces: Vec<InterfaceCounters>,
+}
+
+/// What the counters of one interface stand at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InterfaceCounters {
+    /// Its name.
+    pub interface: InterfaceName,
+    /// Whose it is; none for an uplink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerName>,
+    /// Those that are not zero, in the order of their numbers.
+    pub counters: Vec<Counter>,
+}
+
+/// A packet that was dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DroppedPacket {
+    /// The name of its fate.
+    pub fate: String,
+    /// What that means, for people.
+    pub about: String,
+    /// The interface whose program dropped it; empty if that is gone.
+    pub interface: String,
+    /// Whose interface that is; none for an uplink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerName>,
+    /// Where it came from; none if it was not IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Ipv6Addr>,
+    /// Where it was to go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Ipv6Addr>,
+    /// The locator that the destination is mapped to; none if to none, or to
+    /// this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locator: Option<Locator>,
+    /// The number of the header behind the IPv6 header.
+    pub next_header: u8,
+    /// The hop limit.
+    pub hop_limit: u8,
+    /// Bytes, the link-layer header included.
+    pub length: u32,
+    /// Packets that were dropped since the last one told of here, and are not
+    /// told of because nobody read fast enough.
+    pub missed: u64,
 }
 
 /// By which hook the kernel programs are attached.
@@ -182,12 +247,18 @@ pub struct Status {
     pub version: String,
     /// The name of this node.
     pub node: NodeName,
-    /// The SIR prefix of the domain.
+    /// The first of the SIR prefixes that this host serves.
     pub sir_prefix: SirPrefix,
-    /// This host's locator.
+    /// This host's locator in it.
     pub locator: Locator,
+    /// All SIR prefixes that this host serves.
+    pub domains: Vec<Domain>,
     /// How checksums are kept right.
     pub checksum_mode: ChecksumMode,
+    /// What becomes of the sources of containers' packets.
+    pub source: SourceMode,
+    /// The way of translated packets through the host.
+    pub path: Path,
     /// The underlay interfaces.
     pub uplinks: Vec<InterfaceName>,
     /// How the programs are attached to all interfaces.

@@ -10,19 +10,32 @@
 
 use crate::addr::Address;
 
-/// `a +' b`: 16-bit addition with the carry brought round to the low end. It
-/// yields 0x0000 only from two zeroes; everywhere else zero is spelled 0xffff.
+/// Folds a sum of words into one: what has carried out of the low 16 bits is
+/// brought round to their low end. It yields 0x0000 only from zero; everywhere
+/// else zero is spelled 0xffff.
 #[must_use]
-const fn add(a: u16, b: u16) -> u16 {
-    let (sum, carry) = a.overflowing_add(b);
-    sum + carry as u16
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "nothing is left above after the last step")]
+const fn fold(sum: u64) -> u16 {
+    let sum = (sum >> 32) + (sum & 0xffff_ffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    ((sum >> 16) + (sum & 0xffff)) as u16
 }
 
-/// The sum of the four 16-bit words of half an address.
+/// The words of half an address, added up as far as they need be: words of 32
+/// bits fold into the same sum as those of 16 that they are made of.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, reason = "each word is cut out on purpose")]
-const fn sum_words(half: u64) -> u16 {
-    add(add((half >> 48) as u16, (half >> 32) as u16), add((half >> 16) as u16, half as u16))
+#[inline(always)]
+const fn words(half: u64) -> u64 {
+    (half >> 32) + (half & 0xffff_ffff)
+}
+
+/// What makes up for `before` being replaced by `after`, not folded yet.
+#[must_use]
+#[inline(always)]
+const fn change(before: Address, after: Address) -> u64 {
+    words(before.high) + words(before.low) + words(!after.high) + words(!after.low)
 }
 
 /// What must be added to a word of a packet so that its sum stays what it was
@@ -34,81 +47,100 @@ impl ChecksumDelta {
     /// The delta that makes up for `before` being replaced by `after`:
     /// `W(before) +' ~W(after)` (draft, section 5.4.1).
     #[must_use]
+    #[inline(always)]
     pub const fn replacing(before: u64, after: u64) -> Self {
-        Self(add(sum_words(before), !sum_words(after)))
+        Self(fold(words(before) + words(!after)))
     }
 
     /// The delta that makes up for one address being replaced by another.
     #[must_use]
+    #[inline(always)]
     pub const fn between(before: Address, after: Address) -> Self {
-        Self::replacing(before.high, after.high).and(Self::replacing(before.low, after.low))
+        Self(fold(change(before, after)))
+    }
+
+    /// The same for two addresses.
+    #[must_use]
+    #[inline(always)]
+    pub const fn between_both(before: [Address; 2], after: [Address; 2]) -> Self {
+        Self(fold(change(before[0], after[0]) + change(before[1], after[1])))
     }
 
     /// Whether there is nothing to make up for: either zero.
     #[must_use]
+    #[inline(always)]
     pub const fn is_zero(self) -> bool {
         matches!(self.0, 0 | 0xffff)
     }
 
     /// The delta kept in shared memory as `value`.
     #[must_use]
+    #[inline(always)]
     pub const fn from_value(value: u16) -> Self {
         Self(value)
     }
 
     /// The 16 bits, for shared memory.
     #[must_use]
+    #[inline(always)]
     pub const fn value(self) -> u16 {
         self.0
     }
 
     /// This delta and `other`, one after the other.
     #[must_use]
+    #[inline(always)]
     pub const fn and(self, other: Self) -> Self {
-        Self(add(self.0, other.0))
+        Self(fold(self.0 as u64 + other.0 as u64))
     }
 
     /// `word` adjusted.
     #[must_use]
+    #[inline(always)]
     pub const fn adjust(self, word: u16) -> u16 {
-        add(word, self.0)
+        fold(word as u64 + self.0 as u64)
     }
 }
 
-/// A sum under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sum(u16);
+/// A sum under way: good for billions of words before it has to be folded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum(u64);
 
 impl Sum {
     /// An empty sum.
     #[must_use]
+    #[inline(always)]
     pub const fn new() -> Self {
         Self(0)
     }
 
     /// The sum with one more word.
     #[must_use]
+    #[inline(always)]
     pub const fn word(self, word: u16) -> Self {
-        Self(add(self.0, word))
+        Self(self.0 + word as u64)
     }
 
     /// The sum with four more words.
     #[must_use]
+    #[inline(always)]
     pub const fn half(self, half: u64) -> Self {
-        Self(add(self.0, sum_words(half)))
+        Self(self.0 + words(half))
     }
 
     /// Whether the sum is that of a packet whose checksum, summed up with the
     /// rest, is right.
     #[must_use]
+    #[inline(always)]
     pub const fn is_valid(self) -> bool {
-        self.0 == 0xffff
+        fold(self.0) == 0xffff
     }
 
     /// Complements the sum into what a packet carries.
     #[must_use]
+    #[inline(always)]
     pub const fn finish(self) -> WireChecksum {
-        WireChecksum(!self.0)
+        WireChecksum(!fold(self.0))
     }
 }
 
@@ -119,6 +151,7 @@ pub struct WireChecksum(u16);
 impl WireChecksum {
     /// The number that its two bytes spell in network order.
     #[must_use]
+    #[inline(always)]
     pub const fn value(self) -> u16 {
         self.0
     }

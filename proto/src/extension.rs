@@ -5,7 +5,7 @@ const UNIT: usize = 8;
 
 /// More extension headers than this nobody sends; a packet that has them is
 /// not looked into.
-const MOST: usize = 8;
+const MOST: usize = 6;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;

@@ -189,12 +189,12 @@ pub fn egress(
         return Verdict::Drop(Fate::EgressSource);
     };
     if hop_limit <= LAST_HOP {
-        return Verdict::Refuse(Error::TimeExceeded, Fate::EgressHopLimit);
+        return Verdict::Refuse(Error::TIME_EXCEEDED, Fate::EgressHopLimit);
     }
     let identifier = Identifier::from_bits(destination.low);
     let mapping = MappingKey::new(domain, identifier).and_then(|key| tables.mapping(key));
     match mapping.map(|value| value.place()) {
-        None => Verdict::Refuse(Error::AddressUnreachable, Fate::EgressUnknownIdentifier),
+        None => Verdict::Refuse(Error::ADDRESS_UNREACHABLE, Fate::EgressUnknownIdentifier),
         Some(Place::Here { interface, mac }) => {
             let rewrite = Rewrite { source, destination, neutral: true };
             Verdict::Deliver { interface, mac, rewrite, fate: Fate::EgressLocal }
@@ -221,33 +221,20 @@ pub fn egress(
 #[inline(always)]
 pub fn ingress(config: &HostConfig, tables: &impl Tables, header: &Header) -> Verdict {
     let Header { source, destination, hop_limit, .. } = *header;
-    let wire = Identifier::from_bits(destination.low);
-    let (domain, target, fate) = if let Some(domain) = config.domain_of_locator(destination.high) {
-        if wire.kind() == IdentifierType::Interface {
-            return Verdict::Pass(Fate::IngressHost);
-        }
-        let own = config.domain(domain);
-        let ila = IlaAddr { locator: own.locator(), identifier: wire };
-        let mode = ChecksumMode::from_number(config.checksum_mode);
-        let sir = to_sir(mode, ila, own.sir_prefix(), own.to_sir());
-        let target = Stated { address: sir.into(), neutral: mode.adjusts(wire) };
-        (domain, target, Fate::IngressRestored)
-    } else if let Some(domain) = config.domain_of_sir(destination.high) {
-        // From outside of the domain: this host is its router into it.
-        (domain, Stated { address: destination, neutral: true }, Fate::IngressSir)
-    } else {
-        return Verdict::Pass(Fate::IngressNotLocator);
+    let Target { domain, stated: target, fate } = match target(config, destination) {
+        Ok(target) => target,
+        Err(fate) => return Verdict::Pass(fate),
     };
     let Ok(origin) = restore(config, tables, source) else {
         return Verdict::Drop(Fate::IngressSource);
     };
     if hop_limit <= LAST_HOP {
-        return Verdict::Refuse(Error::TimeExceeded, Fate::IngressHopLimit);
+        return Verdict::Refuse(Error::TIME_EXCEEDED, Fate::IngressHopLimit);
     }
     let identifier = Identifier::from_bits(target.address.low);
     let mapping = MappingKey::new(domain, identifier).and_then(|key| tables.mapping(key));
     match mapping.map(|value| value.place()) {
-        None => Verdict::Refuse(Error::AddressUnreachable, Fate::IngressUnknownIdentifier),
+        None => Verdict::Refuse(Error::ADDRESS_UNREACHABLE, Fate::IngressUnknownIdentifier),
         Some(Place::Here { interface, mac }) => {
             let rewrite = Rewrite {
                 source: origin.address,
@@ -264,6 +251,39 @@ pub fn ingress(config: &HostConfig, tables: &impl Tables, header: &Header) -> Ve
             let rewrite = Rewrite { source, destination: next.address, neutral };
             Verdict::Send { rewrite, fate: Fate::IngressForwarded }
         }
+    }
+}
+
+/// Whom a packet from an uplink is for.
+struct Target {
+    domain: u32,
+    stated: Stated,
+    fate: Fate,
+}
+
+/// # Errors
+/// The fate of a packet that is for nobody in the overlay.
+#[inline(never)]
+fn target(config: &HostConfig, destination: Address) -> Result<Target, Fate> {
+    if let Some(domain) = config.domain_of_locator(destination.high) {
+        let wire = Identifier::from_bits(destination.low);
+        if wire.kind() == IdentifierType::Interface {
+            return Err(Fate::IngressHost);
+        }
+        let own = config.domain(domain);
+        let ila = IlaAddr { locator: own.locator(), identifier: wire };
+        let mode = ChecksumMode::from_number(config.checksum_mode);
+        let sir = to_sir(mode, ila, own.sir_prefix(), own.to_sir());
+        let stated = Stated { address: sir.into(), neutral: mode.adjusts(wire) };
+        return Ok(Target { domain, stated, fate: Fate::IngressRestored });
+    }
+    match config.domain_of_sir(destination.high) {
+        // From outside of the domain: this host is its router into it.
+        Some(domain) => {
+            let stated = Stated { address: destination, neutral: true };
+            Ok(Target { domain, stated, fate: Fate::IngressSir })
+        }
+        None => Err(Fate::IngressNotLocator),
     }
 }
 
@@ -284,30 +304,33 @@ pub struct Quote {
 /// Decides on the quote of an `ICMPv6` error that is delivered to a container:
 /// none if its addresses are as the container knows them.
 ///
+/// `addressed` is the error's destination as it came and as it is delivered,
 /// `outer` makes up for what becomes of the error's own addresses. In the
-/// neutral modes it is zero and the checksum stays.
+/// neutral modes that is zero and the checksum stays.
 #[inline(always)]
 pub fn quoted(
     config: &HostConfig,
     tables: &impl Tables,
+    addressed: (Address, Address),
     outer: ChecksumDelta,
     source: Address,
     destination: Address,
 ) -> Option<Quote> {
+    // An error goes to where the packet came from, in the form that whoever
+    // made it saw. If that is the ILA address, the checksum has to follow; if
+    // it is the SIR address, the checksum waits for that to come back.
+    let (came, delivered) = addressed;
+    let is_ila = source == came && came != delivered;
+    let from = if is_ila { delivered } else { source };
     // What cannot be restored stays as it is: the container will not know it,
     // which is what would have become of it anyway.
-    let restored = |address| restore(config, tables, address).map_or(address, |it| it.address);
-    let (from, to) = (restored(source), restored(destination));
-    if (from, to) == (source, destination) {
+    let to = restore(config, tables, destination).map_or(destination, |it| it.address);
+    if !is_ila && to == destination {
         return None;
     }
-    let inner = ChecksumDelta::between(source, from).and(ChecksumDelta::between(destination, to));
-    // Whoever made the error saw the addresses that it quotes. If the source
-    // was the ILA address, then the error was made out to that, and its
-    // checksum has to follow; else it was made out to the SIR address, and its
-    // checksum waits for that to come back.
+    let inner = ChecksumDelta::between_both([source, destination], [from, to]);
     let none = ChecksumDelta::from_value(0);
-    let (checksum, rest) = if from == source { (inner, outer) } else { (inner.and(outer), none) };
+    let (checksum, rest) = if is_ila { (inner.and(outer), none) } else { (inner, outer) };
     Some(Quote { source: from, destination: to, checksum, rest })
 }
 
@@ -327,7 +350,7 @@ fn outside(config: &HostConfig, tables: &impl Tables, own: bool, header: &Header
 
 /// The SIR prefix of `source`, if that is the address of the container behind
 /// `interface`.
-#[inline(always)]
+#[inline(never)]
 fn own_domain(
     config: &HostConfig,
     tables: &impl Tables,
@@ -346,7 +369,7 @@ fn own_domain(
 ///
 /// # Errors
 /// If the locator does not hold the identifier.
-#[inline(always)]
+#[inline(never)]
 fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Result<Stated, ()> {
     let as_it_is = Ok(Stated { address, neutral: true });
     let wire = Identifier::from_bits(address.low);

@@ -24,30 +24,29 @@ const HOP_LIMIT: u8 = 64;
 /// (RFC 4443, section 2.4 f).
 pub const ERRORS_PER_SECOND: u64 = 100;
 
-/// What is told to the source of a packet that goes no further.
+/// What is told to the source of a packet that goes no further: type, code and
+/// the word behind the checksum, as they stand in the message. A number rather
+/// than a choice, because the verifier follows each choice to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
-    /// No route to destination (type 1, code 0).
-    NoRoute,
-    /// Address unreachable (type 1, code 3).
-    AddressUnreachable,
-    /// Packet too big (type 2), with the MTU of the link that it should take.
-    PacketTooBig(u32),
-    /// Hop limit exceeded in transit (type 3, code 0).
-    TimeExceeded,
-}
+pub struct Error(u64);
 
 impl Error {
-    /// Type, code, a checksum of zero, and the word behind it.
+    /// No route to destination.
+    pub const NO_ROUTE: Self = Self::new(1, 0);
+    /// Address unreachable.
+    pub const ADDRESS_UNREACHABLE: Self = Self::new(1, 3);
+    /// Hop limit exceeded in transit.
+    pub const TIME_EXCEEDED: Self = Self::new(3, 0);
+
+    /// Packet too big, with the MTU of the link that it should take.
+    #[must_use]
     #[inline(always)]
-    const fn half(self) -> u64 {
-        let (kind, code, word) = match self {
-            Self::NoRoute => (1, 0, 0),
-            Self::AddressUnreachable => (1, 3, 0),
-            Self::PacketTooBig(mtu) => (2, 0, mtu),
-            Self::TimeExceeded => (3, 0, 0),
-        };
-        kind << 56 | code << 48 | word as u64
+    pub const fn packet_too_big(mtu: u32) -> Self {
+        Self(Self::new(2, 0).0 | mtu as u64)
+    }
+
+    const fn new(kind: u8, code: u8) -> Self {
+        Self((kind as u64) << 56 | (code as u64) << 48)
     }
 
     /// The IPv6 and `ICMPv6` headers of the error from `source` to
@@ -72,14 +71,14 @@ impl Error {
             .half(destination.low)
             .word(length)
             .word(NEXT_HEADER as u16)
-            .half(self.half());
+            .half(self.0);
         [
             VERSION | (length as u64) << 16 | (NEXT_HEADER as u64) << 8 | HOP_LIMIT as u64,
             source.high,
             source.low,
             destination.high,
             destination.low,
-            self.half() | (sum.finish().value() as u64) << 32,
+            self.0 | (sum.finish().value() as u64) << 32,
         ]
     }
 }

@@ -47,7 +47,7 @@ const BARE: usize = 3;
 /// Units of a solicitation that are looked at: room for the options that
 /// hosts send, link-layer address, nonce and timestamp. Longer ones are
 /// refused, for nothing that was not summed up is trusted.
-pub const MAX_UNITS: usize = 16;
+pub const MAX_UNITS: usize = 8;
 
 const OPTION_SOURCE_LINK_LAYER: u8 = 1;
 

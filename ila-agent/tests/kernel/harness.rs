@@ -1,17 +1,15 @@
 //! A loaded pair of programs, packets for it, and what became of them.
 
-use std::{
-    io,
-    net::Ipv6Addr,
-    os::fd::{AsRawFd as _, BorrowedFd},
-};
+use std::net::Ipv6Addr;
 
 use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, err::packet::BuildWriteError};
-use ila_agent::datapath::{Datapath, Role};
+use ila_agent::datapath::{
+    Loaded, Role,
+    bpf::{self, CHECKSUM_COMPLETE},
+};
 use ila_proto::{
-    abi::{Fate, HostConfig, MappingValue},
+    abi::{Domain, Fate, HostConfig, LocatorValue, MappingKey, MappingValue, Place, Uplink},
     addr::{Identifier, Locator, SirPrefix},
-    api::Hook,
     translate::ChecksumMode,
 };
 
@@ -34,17 +32,28 @@ pub const SIR: &str = "fd00:db8:0:1::/64";
 pub const HERE: &str = "2001:db8:a:1::/64";
 pub const THERE: &str = "2001:db8:b:2::/64";
 
-/// A container on this host, and one on another.
+/// A container on this host, one beside it, and one on another host.
 pub const LOCAL: &str = "2000:0:0:a1";
+pub const BESIDE: &str = "2000:0:0:a2";
 pub const REMOTE: &str = "2000:0:0:b1";
 
-/// One host's programs, with [`LOCAL`] and [`REMOTE`] mapped.
+/// The host's own address in the underlay.
+pub const ADDRESS: &str = "2001:db8:ffff::2";
+
+/// Its uplink's link-layer address.
+pub const UPLINK_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xee];
+
+/// The interface of [`BESIDE`]; nothing has it.
+pub const BESIDE_INTERFACE: u32 = 77;
+
+/// One host's programs, with [`LOCAL`], whose interface every packet comes in
+/// by, [`BESIDE`] and [`REMOTE`] mapped.
 pub struct Host {
     pub mode: ChecksumMode,
     pub sir: SirPrefix,
     pub here: Locator,
     pub there: Locator,
-    pub datapath: Datapath,
+    pub programs: Loaded,
 }
 
 /// What became of a packet.
@@ -57,51 +66,80 @@ pub struct Outcome {
 
 impl Host {
     pub fn new(mode: ChecksumMode) -> Self {
-        Self::between(mode, SIR, HERE, THERE)
+        Self::with(mode, |_| {})
     }
 
-    pub fn between(mode: ChecksumMode, sir: &str, here: &str, there: &str) -> Self {
-        let [here, there] = [here, there].map(|text| text.parse::<Locator>().expect("a locator"));
-        let sir: SirPrefix = sir.parse().expect("a SIR prefix");
-        let config = HostConfig {
-            sir_prefix: sir.bits(),
-            locator: here.bits(),
-            to_sir: mode.to_sir_delta(sir, here).value(),
+    /// A host whose constants are changed by `change`.
+    pub fn with(mode: ChecksumMode, change: impl FnOnce(&mut HostConfig)) -> Self {
+        let [here, there] = [HERE, THERE].map(|text| text.parse::<Locator>().expect("a locator"));
+        let sir: SirPrefix = SIR.parse().expect("a SIR prefix");
+        let address: ila_proto::addr::Address =
+            ADDRESS.parse::<Ipv6Addr>().expect("an address").into();
+        let mut config = HostConfig {
+            address: [address.high, address.low],
             checksum_mode: mode.number(),
-            padding: 0,
+            ..HostConfig::default()
         };
-        let datapath = Datapath::load(&config, Hook::Tcx)
+        config.domains[0] = domain(mode, sir, here);
+        config.uplinks[0] = Uplink { interface: TEST_INTERFACE, mac: UPLINK_MAC, padding: 0 };
+        change(&mut config);
+        let programs = Loaded::new(&config)
             .expect("the programs load; this needs root, see `cargo xtask test --help`");
-        let mut host = Self { mode, sir, here, there, datapath };
-        host.map(identifier(LOCAL), here, 77);
-        host.map(identifier(REMOTE), there, 0);
+        let mut host = Self { mode, sir, here, there, programs };
+        host.programs.tables.count(TEST_INTERFACE).expect("the map takes it");
+        for locator in [here, there] {
+            host.know(0, sir, locator);
+        }
+        host.map(identifier(LOCAL), Place::Here { interface: TEST_INTERFACE, mac: CONTAINER_MAC });
+        host.map(identifier(BESIDE), Place::Here { interface: BESIDE_INTERFACE, mac: OTHER_MAC });
+        host.map(identifier(REMOTE), host.at(there));
         host
     }
 
-    pub fn map(&mut self, identifier: Identifier, locator: Locator, interface: u32) {
-        let to_ila = self.mode.to_ila_delta(self.sir, locator).value();
-        let value = MappingValue { locator: locator.bits(), to_ila, padding: 0, interface };
-        self.datapath.set_mapping(identifier, value).expect("the map takes it");
+    /// The place of what lives at another locator.
+    pub fn at(&self, locator: Locator) -> Place {
+        Place::There { locator, to_ila: self.mode.to_ila_delta(self.sir, locator) }
+    }
+
+    pub fn map(&mut self, identifier: Identifier, place: Place) {
+        let key = MappingKey::new(0, identifier).expect("it can be mapped");
+        let set = self.programs.tables.set_mapping(key, MappingValue::new(place));
+        set.expect("the map takes it");
+    }
+
+    pub fn forget(&mut self, identifier: Identifier) {
+        let key = MappingKey::new(0, identifier).expect("it can be mapped");
+        self.programs.tables.remove_mapping(key).expect("it can be removed");
+    }
+
+    /// Lets the host know what a locator belongs to.
+    pub fn know(&mut self, domain: u32, sir: SirPrefix, locator: Locator) {
+        let to_sir = self.mode.to_sir_delta(sir, locator).value();
+        let value = LocatorValue { domain, to_sir, padding: 0 };
+        self.programs.tables.set_locator(locator.into(), value).expect("the map takes it");
     }
 
     /// Runs the program for `role` and demands that it counted the packet once,
     /// under one fate, with its length.
     pub fn run(&self, role: Role, packet: &[u8]) -> Outcome {
-        let before = self.datapath.fates().expect("counters can be read");
-        let program = self.datapath.program(role).expect("the program is loaded");
-        let (action, out) = test_run(program, packet).expect("the kernel runs it");
-        let after = self.datapath.fates().expect("counters can be read");
-        let counted: Vec<_> = before
+        let before = self.counts();
+        let program = self.programs.program(role.program()).expect("the program is loaded");
+        let run = bpf::test_run(program, packet, 1, CHECKSUM_COMPLETE).expect("the kernel runs it");
+        let after = self.counts();
+        let counted: Vec<_> = Fate::ALL
             .iter()
-            .zip(&after)
-            .filter(|(before, after)| before != after)
-            .map(|(&(fate, old), &(_, new))| {
-                (fate, new.packets - old.packets, new.bytes - old.bytes)
-            })
+            .map(|fate| (fate, before[fate.number() as usize], after[fate.number() as usize]))
+            .filter(|(_, before, after)| before != after)
+            .map(|(fate, old, new)| (*fate, new.packets - old.packets, new.bytes - old.bytes))
             .collect();
         let [(fate, 1, bytes)] = counted[..] else { panic!("counted {counted:?}") };
-        assert!(bytes == packet.len() as u64 || bytes == out.len() as u64, "{fate}: {bytes}");
-        Outcome { action, fate, packet: out }
+        assert_eq!(bytes, packet.len() as u64, "{fate}");
+        Outcome { action: run.action, fate, packet: run.packet }
+    }
+
+    fn counts(&self) -> ila_agent::datapath::Counts {
+        let all = self.programs.tables.counts().expect("counters can be read");
+        all.into_iter().find(|(interface, _)| *interface == TEST_INTERFACE).expect("it is there").1
     }
 
     pub fn sir_address(&self, identifier: Identifier) -> Ipv6Addr {
@@ -176,58 +214,13 @@ pub fn checksum_is_valid(packet: &[u8]) -> bool {
     }
 }
 
-/// `BPF_PROG_TEST_RUN` on an skb, with the kernel's own check of its checksum;
-/// aya's wrapper cannot ask for the latter.
-fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<(i32, Vec<u8>)> {
-    const BPF_PROG_TEST_RUN: nix::libc::c_int = 10;
-    const CHECKSUM_COMPLETE: u32 = 1 << 2;
-
-    #[repr(C)]
-    #[derive(Default)]
-    struct Attributes {
-        program: u32,
-        result: u32,
-        size_in: u32,
-        size_out: u32,
-        data_in: u64,
-        data_out: u64,
-        repeat: u32,
-        duration: u32,
-        context_size_in: u32,
-        context_size_out: u32,
-        context_in: u64,
-        context_out: u64,
-        flags: u32,
-        cpu: u32,
-        batch_size: u32,
-        padding: u32,
+/// A SIR prefix and this host's locator in it.
+pub fn domain(mode: ChecksumMode, sir: SirPrefix, locator: Locator) -> Domain {
+    Domain {
+        sir_prefix: sir.bits(),
+        locator: locator.bits(),
+        to_ila: mode.to_ila_delta(sir, locator).value(),
+        to_sir: mode.to_sir_delta(sir, locator).value(),
+        padding: 0,
     }
-
-    let mut out = vec![0u8; packet.len() + 256];
-    let mut attributes = Attributes {
-        program: u32::try_from(program.as_raw_fd()).expect("descriptors are not negative"),
-        size_in: u32::try_from(packet.len()).expect("packets are small"),
-        size_out: u32::try_from(out.len()).expect("packets are small"),
-        data_in: packet.as_ptr() as u64,
-        data_out: out.as_mut_ptr() as u64,
-        repeat: 1,
-        flags: CHECKSUM_COMPLETE,
-        ..Attributes::default()
-    };
-    // SAFETY: the attributes have the kernel's layout for this command and
-    // their size is told; both buffers live across the call and their sizes
-    // are those of the allocations.
-    let done = unsafe {
-        nix::libc::syscall(
-            nix::libc::SYS_bpf,
-            BPF_PROG_TEST_RUN,
-            &raw mut attributes,
-            size_of::<Attributes>(),
-        )
-    };
-    if done != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    out.truncate(attributes.size_out as usize);
-    Ok((attributes.result.cast_signed(), out))
 }

@@ -4,7 +4,5 @@
 //! summed up (`CHECKSUM_COMPLETE`) and refuse the result if that sum no longer
 //! fits the bytes. Needs root; without it the tests fail and say so.
 
-mod fates;
+mod budget;
 mod harness;
-mod ndp;
-mod translation;

@@ -1,0 +1,169 @@
+//! Programs on interfaces, and swapping one for another under traffic: a link
+//! or filter that is there is given the new program and never taken away.
+
+use std::{io, os::fd::AsFd as _};
+
+use aya::{
+    programs::{
+        Link as _, LinkOrder, SchedClassifier, TcAttachType,
+        links::FdLink,
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+    },
+    util::KernelVersion,
+};
+use ila_proto::api::{Hook, InterfaceName};
+use nix::errno::Errno;
+
+use super::{
+    DatapathError, bpf,
+    pins::{self, Pins},
+};
+
+/// TCX came with Linux 6.6.
+const FIRST_WITH_TCX: KernelVersion = KernelVersion::new(6, 6, 0);
+
+/// Where our clsact filter is among others, so that it is found again.
+const PRIORITY: u16 = 0x494c;
+const HANDLE: TcHandle = TcHandle::new(0, 1);
+
+/// The best hook that this kernel has.
+#[must_use]
+pub fn best_hook() -> Hook {
+    match KernelVersion::current() {
+        Ok(version) if version >= FIRST_WITH_TCX => Hook::Tcx,
+        _ => Hook::Clsact,
+    }
+}
+
+/// Has `interface`, whose number is `index`, run `program` by `hook`.
+pub fn attach(
+    pins: &Pins,
+    hook: Hook,
+    program: &mut SchedClassifier,
+    interface: &InterfaceName,
+    index: u32,
+) -> Result<(), DatapathError> {
+    match hook {
+        Hook::Tcx => {
+            attach_link(pins, program, interface, index)?;
+            detach_filter(pins, interface)
+        }
+        Hook::Clsact => {
+            attach_filter(pins, program, interface)?;
+            detach_link(pins, interface)
+        }
+    }
+}
+
+/// Takes whatever program of ours off an interface, which may be gone.
+pub fn detach(pins: &Pins, interface: &InterfaceName) -> Result<(), DatapathError> {
+    detach_link(pins, interface)?;
+    detach_filter(pins, interface)
+}
+
+fn attach_link(
+    pins: &Pins,
+    program: &mut SchedClassifier,
+    interface: &InterfaceName,
+    index: u32,
+) -> Result<(), DatapathError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| DatapathError::Attach {
+        interface: interface.clone(),
+        source: error,
+    };
+    pins.make_links()?;
+    let pin = pins.link(interface);
+    let former = pins.former_links(interface)?;
+    for place in std::iter::once(&pin).chain(&former) {
+        let link = match bpf::open_pin(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other.map_err(pins::pin("open the link at", place))?,
+        };
+        let descriptor = program.fd().map_err(|error| failed(error.into()))?.as_fd();
+        let wanted = bpf::program_number(descriptor).map_err(|error| failed(error.into()))?;
+        let state = bpf::link_state(link.as_fd()).map_err(|error| failed(error.into()))?;
+        // Of an interface that is gone, whose name another one has now.
+        if state.interface != index {
+            pins::remove(place)?;
+            continue;
+        }
+        if state.program != wanted {
+            bpf::update_link(link.as_fd(), descriptor).map_err(|error| failed(error.into()))?;
+            tracing::info!(%interface, "program replaced");
+        }
+        if *place != pin {
+            bpf::pin(link.as_fd(), &pin).map_err(pins::pin("pin the link at", &pin))?;
+            pins::remove(place)?;
+        }
+        return Ok(());
+    }
+    let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let link = program
+        .attach_with_options(interface.as_str(), TcAttachType::Ingress, options)
+        .and_then(|link| program.take_link(link))
+        .map_err(|error| failed(error.into()))?;
+    let link = FdLink::try_from(link).map_err(|error| failed(error.into()))?;
+    link.pin(&pin).map_err(|error| failed(error.into()))?;
+    Ok(())
+}
+
+fn detach_link(pins: &Pins, interface: &InterfaceName) -> Result<(), DatapathError> {
+    pins::remove(&pins.link(interface))?;
+    pins.former_links(interface)?.iter().try_for_each(|place| pins::remove(place))
+}
+
+fn attach_filter(
+    pins: &Pins,
+    program: &mut SchedClassifier,
+    interface: &InterfaceName,
+) -> Result<(), DatapathError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| DatapathError::Attach {
+        interface: interface.clone(),
+        source: error,
+    };
+    add_clsact(interface.as_str()).map_err(|error| failed(error.into()))?;
+    pins.mark_filter(interface)?;
+    let there = filter(interface).map_err(|error| failed(error.into()))?;
+    let attached = match program.attach_to_link(there) {
+        // There is none to replace.
+        Err(_) => {
+            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+            program.attach_with_options(
+                interface.as_str(),
+                TcAttachType::Ingress,
+                TcAttachOptions::Netlink(options),
+            )
+        }
+        replaced => replaced,
+    };
+    let link =
+        attached.and_then(|link| program.take_link(link)).map_err(|error| failed(error.into()))?;
+    // Dropping it would take the filter away, which is to stay.
+    std::mem::forget(link);
+    Ok(())
+}
+
+fn detach_filter(pins: &Pins, interface: &InterfaceName) -> Result<(), DatapathError> {
+    if pins.filtered()?.contains(interface) {
+        // Fails where interface or filter are gone, which is as well.
+        if let Err(error) = filter(interface).map(SchedClassifierLink::detach) {
+            tracing::debug!(%interface, %error, "no filter to take away");
+        }
+        pins.unmark_filter(interface)?;
+    }
+    Ok(())
+}
+
+/// Our filter on an interface, whether it is there or not.
+fn filter(interface: &InterfaceName) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(interface.as_str(), TcAttachType::Ingress, PRIORITY, HANDLE, None)
+}
+
+fn add_clsact(interface: &str) -> Result<(), TcError> {
+    match tc::qdisc_add_clsact(interface) {
+        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
+            Ok(())
+        }
+        other => other,
+    }
+}

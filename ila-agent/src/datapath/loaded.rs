@@ -1,0 +1,98 @@
+//! The programs in the kernel, attached to nothing.
+
+use std::{
+    fmt,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+};
+
+use aya::{Ebpf, EbpfLoader, programs::SchedClassifier};
+use ila_proto::abi::{GLOBAL_CONFIG, HostConfig};
+
+use super::{DatapathError, Plain, Role, Tables};
+
+/// The object that `build.rs` compiled.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ila-bpf"));
+
+/// Loaded programs with their tables.
+pub struct Loaded {
+    ebpf: Ebpf,
+    /// Their tables.
+    pub tables: Tables,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// Loads the programs with their constants and tables of their own.
+    pub fn new(config: &HostConfig) -> Result<Self, DatapathError> {
+        Self::load(EbpfLoader::new(), &Plain(*config), OBJECT)
+    }
+
+    /// The same with the tables that are pinned in `maps`, or will be.
+    pub fn on_pins(config: &HostConfig, maps: &Path) -> Result<Self, DatapathError> {
+        let mut loader = EbpfLoader::new();
+        for name in Tables::NAMES {
+            loader.map_pin_path(name, maps.join(name));
+        }
+        Self::load(loader, &Plain(*config), OBJECT)
+    }
+
+    /// The same from another object with the same programs and tables.
+    pub fn of_object(config: &HostConfig, object: &[u8]) -> Result<Self, DatapathError> {
+        Self::load(EbpfLoader::new(), &Plain(*config), object)
+    }
+
+    fn load<'a>(
+        mut loader: EbpfLoader<'a>,
+        config: &'a Plain<HostConfig>,
+        object: &[u8],
+    ) -> Result<Self, DatapathError> {
+        let mut ebpf = loader
+            .override_global(GLOBAL_CONFIG, config, true)
+            .load(object)
+            .map_err(|error| DatapathError::Load(error.into()))?;
+        for (_, program) in ebpf.programs_mut() {
+            let program: &mut SchedClassifier =
+                program.try_into().map_err(|_| DatapathError::Missing("only classifiers"))?;
+            program.load().map_err(|error| DatapathError::Load(error.into()))?;
+        }
+        let tables = Tables::of(&mut ebpf)?;
+        Ok(Self { ebpf, tables })
+    }
+
+    /// Pins the programs in `folder`.
+    pub fn pin(&mut self, folder: &Path) -> Result<(), DatapathError> {
+        for role in Role::ALL {
+            let path = folder.join(role.program());
+            let program = self.ebpf.program_mut(role.program());
+            let program: &mut SchedClassifier = program
+                .and_then(|program| program.try_into().ok())
+                .ok_or(DatapathError::Missing(role.program()))?;
+            program.pin(path).map_err(|error| DatapathError::Load(error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// A program, for running it on made-up packets.
+    pub fn program(&self, name: &'static str) -> Result<BorrowedFd<'_>, DatapathError> {
+        Ok(self.classifier(name)?.fd().map_err(|error| DatapathError::Load(error.into()))?.as_fd())
+    }
+
+    /// How many instructions the verifier went through until it was content
+    /// with a program.
+    pub fn verified_instructions(&self, name: &'static str) -> Result<u32, DatapathError> {
+        let info = self.classifier(name)?.info();
+        let info = info.map_err(|error| DatapathError::Load(error.into()))?;
+        info.verified_instruction_count().ok_or(DatapathError::Missing("a count of instructions"))
+    }
+
+    fn classifier(&self, name: &'static str) -> Result<&SchedClassifier, DatapathError> {
+        let program = self.ebpf.program(name).and_then(|program| program.try_into().ok());
+        program.ok_or(DatapathError::Missing(name))
+    }
+}

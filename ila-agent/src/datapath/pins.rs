@@ -1,0 +1,247 @@
+//! Where the data plane lies in the BPF file system, so that it outlives the
+//! agent.
+//!
+//! ```text
+//!  BPF_DIR/v2/                        changes with the layout of what is shared
+//!    maps-PREFIXES/ILA_MAPPINGS …     the tables; their keys depend on the SIR prefixes
+//!    programs-CONTENT/ila_egress …    the programs; one folder per object and configuration
+//!    links/INTERFACE                  a TCX link
+//!    filters/INTERFACE/               marks an interface that has a clsact filter of ours
+//! ```
+
+use std::{
+    fs::{self, DirBuilder, File},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use ila_proto::{
+    abi::{ABI_VERSION, HostConfig},
+    api::InterfaceName,
+};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use super::{DatapathError, Plain};
+
+/// Where the BPF file system is on every distribution.
+const BPF_FS: &str = "/sys/fs/bpf";
+
+/// The folder of one agent, which is ours until this value is dropped.
+#[derive(Debug)]
+pub struct Pins {
+    root: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Pins {
+    /// Makes the folder if need be and locks it.
+    pub fn lock(bpf_dir: &Path) -> Result<Self, DatapathError> {
+        mount_bpf_fs(bpf_dir)?;
+        make(bpf_dir)?;
+        if !is_bpf_fs(bpf_dir)? {
+            return Err(DatapathError::NotBpfFs(bpf_dir.to_owned()));
+        }
+        let folder = File::open(bpf_dir).map_err(pin("open", bpf_dir))?;
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { root: bpf_dir.to_owned(), _lock: lock }),
+            Err((_, nix::Error::EWOULDBLOCK)) => Err(DatapathError::Taken(bpf_dir.to_owned())),
+            Err((_, errno)) => Err(pin("lock", bpf_dir)(errno.into())),
+        }
+    }
+
+    /// The folder of the tables for these SIR prefixes.
+    pub fn maps(&self, config: &HostConfig) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        config.domains.map(|domain| domain.sir_prefix).hash(&mut hasher);
+        self.current().join(format!("maps-{:016x}", hasher.finish()))
+    }
+
+    /// The folder of the programs that `object` and `config` make.
+    pub fn programs(&self, object: &[u8], config: &HostConfig) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        object.hash(&mut hasher);
+        Plain(*config).bytes().hash(&mut hasher);
+        self.current().join(format!("programs-{:016x}", hasher.finish()))
+    }
+
+    /// The link of an interface.
+    pub fn link(&self, interface: &InterfaceName) -> PathBuf {
+        self.links().join(file_name(interface))
+    }
+
+    /// The links of an interface that agents of other layouts have left.
+    pub fn former_links(&self, interface: &InterfaceName) -> Result<Vec<PathBuf>, DatapathError> {
+        let name = file_name(interface);
+        let links = self.former()?.into_iter().map(|version| version.join("links").join(&name));
+        Ok(links.filter(|path| path.exists()).collect())
+    }
+
+    /// Notes that an interface has a clsact filter.
+    pub fn mark_filter(&self, interface: &InterfaceName) -> Result<(), DatapathError> {
+        make(&self.filters().join(file_name(interface)))
+    }
+
+    /// Takes the note back; none is fine.
+    pub fn unmark_filter(&self, interface: &InterfaceName) -> Result<(), DatapathError> {
+        remove(&self.filters().join(file_name(interface)))
+    }
+
+    /// The interfaces with a link, in any layout.
+    pub fn linked(&self) -> Result<Vec<InterfaceName>, DatapathError> {
+        self.interfaces("links")
+    }
+
+    /// The interfaces with a filter, in any layout.
+    pub fn filtered(&self) -> Result<Vec<InterfaceName>, DatapathError> {
+        self.interfaces("filters")
+    }
+
+    /// Removes everything that is not the link of one of `links`, the mark of
+    /// one of `filters`, `maps` or `programs`.
+    pub fn retain(
+        &self,
+        interfaces: impl Fn(&InterfaceName) -> bool,
+        maps: &Path,
+        programs: &Path,
+    ) -> Result<(), DatapathError> {
+        for version in self.former()? {
+            remove(&version)?;
+        }
+        for entry in list(&self.current())? {
+            if entry != maps
+                && entry != programs
+                && entry != self.links()
+                && entry != self.filters()
+            {
+                remove(&entry)?;
+            }
+        }
+        for folder in [self.links(), self.filters()] {
+            for entry in list(&folder)? {
+                if !interface_of(&entry).is_some_and(|interface| interfaces(&interface)) {
+                    remove(&entry)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes everything.
+    pub fn clear(&self) -> Result<(), DatapathError> {
+        list(&self.root)?.iter().try_for_each(|entry| remove(entry))
+    }
+
+    /// Makes a folder and those above it.
+    pub fn make(&self, folder: &Path) -> Result<(), DatapathError> {
+        make(folder)
+    }
+
+    /// Makes the folder of the links.
+    pub fn make_links(&self) -> Result<(), DatapathError> {
+        make(&self.links())
+    }
+
+    fn interfaces(&self, kind: &str) -> Result<Vec<InterfaceName>, DatapathError> {
+        let mut found = Vec::new();
+        for version in list(&self.root)? {
+            found.extend(list(&version.join(kind))?.iter().filter_map(|entry| interface_of(entry)));
+        }
+        Ok(found)
+    }
+
+    fn current(&self) -> PathBuf {
+        self.root.join(format!("v{ABI_VERSION}"))
+    }
+
+    fn former(&self) -> Result<Vec<PathBuf>, DatapathError> {
+        let mut versions = list(&self.root)?;
+        versions.retain(|version| *version != self.current());
+        Ok(versions)
+    }
+
+    fn links(&self) -> PathBuf {
+        self.current().join("links")
+    }
+
+    fn filters(&self) -> PathBuf {
+        self.current().join("filters")
+    }
+}
+
+/// Removes a pin, or a folder with all that is in it; none is fine.
+pub fn remove(path: &Path) -> Result<(), DatapathError> {
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|it| it.is_dir());
+    let removed = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(pin("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// An error about what is pinned at `path`.
+pub fn pin(what: &'static str, path: &Path) -> impl Fn(io::Error) -> DatapathError {
+    let path = path.to_owned();
+    move |source| DatapathError::Pin { what, path: path.clone(), source }
+}
+
+/// The file system reserves dots, and interfaces have no colons.
+fn file_name(interface: &InterfaceName) -> String {
+    interface.as_str().replace('.', ":")
+}
+
+fn interface_of(path: &Path) -> Option<InterfaceName> {
+    path.file_name()?.to_str()?.replace(':', ".").parse().ok()
+}
+
+/// What is in a folder; nothing if there is no such folder.
+fn list(folder: &Path) -> Result<Vec<PathBuf>, DatapathError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(pin("list", folder))?,
+    };
+    let paths: Result<_, _> = entries.map(|entry| entry.map(|it| it.path())).collect();
+    paths.map_err(pin("list", folder))
+}
+
+fn make(folder: &Path) -> Result<(), DatapathError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(pin("create", folder))
+}
+
+/// Mounts the BPF file system where it belongs, on machines that do not.
+fn mount_bpf_fs(bpf_dir: &Path) -> Result<(), DatapathError> {
+    let place = Path::new(BPF_FS);
+    if !bpf_dir.starts_with(place) || is_bpf_fs(place)? {
+        return Ok(());
+    }
+    mount(Some("bpf"), place, Some("bpf"), MsFlags::empty(), None::<&str>)
+        .map_err(|errno| pin("mount the BPF file system on", place)(errno.into()))?;
+    tracing::info!("BPF file system mounted on {BPF_FS}");
+    Ok(())
+}
+
+fn is_bpf_fs(path: &Path) -> Result<bool, DatapathError> {
+    let found = statfs(path).map_err(|errno| pin("look at", path)(errno.into()))?;
+    Ok(found.filesystem_type() == BPF_FS_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_interfaces_come_back_from_those_of_pins() {
+        for name in ["up0", "up0.100", "ila000000000001"] {
+            let interface: InterfaceName = name.parse().expect("it is one");
+            let file = file_name(&interface);
+            assert!(!file.contains('.'), "{file}");
+            assert_eq!(interface_of(&Path::new("/x").join(file)), Some(interface));
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the kernel's tables should hold, as the configuration wants it.
+
+use std::collections::BTreeMap;
+
+use ila_proto::{
+    abi::{
+        Domain, HostConfig, LocatorKey, LocatorValue, MAX_DOMAINS, MAX_UPLINKS, MappingKey,
+        MappingValue, Place, Uplink,
+    },
+    addr::{Address, Locator},
+};
+
+use crate::{config::Config, netlink::Interface};
+
+/// What the tables should hold before there is any container.
+#[derive(Debug, Default)]
+pub struct Desired {
+    /// Who lives elsewhere.
+    pub mappings: BTreeMap<MappingKey, MappingValue>,
+    /// What each locator belongs to.
+    pub locators: BTreeMap<LocatorKey, LocatorValue>,
+}
+
+impl Desired {
+    /// What `config` says.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let mut desired = Self::default();
+        for (index, domain) in (0..).zip(&config.domains) {
+            desired.add_locator(config, index, domain.locator);
+        }
+        for (&(domain, identifier), &locator) in &config.mappings {
+            let own = config.domains[domain as usize];
+            if locator == own.locator {
+                continue;
+            }
+            desired.add_locator(config, domain, locator);
+            let to_ila = config.checksum_mode.to_ila_delta(own.sir_prefix, locator);
+            if let Some(key) = MappingKey::new(domain, identifier) {
+                let value = MappingValue::new(Place::There { locator, to_ila });
+                desired.mappings.insert(key, value);
+            }
+        }
+        desired
+    }
+
+    fn add_locator(&mut self, config: &Config, domain: u32, locator: Locator) {
+        let prefix = config.domains[domain as usize].sir_prefix;
+        let to_sir = config.checksum_mode.to_sir_delta(prefix, locator).value();
+        self.locators.insert(locator.into(), LocatorValue { domain, to_sir, padding: 0 });
+    }
+}
+
+/// The kernel programs' constants. `address` is that of the host in the
+/// underlay, if it has one.
+#[must_use]
+pub fn host_config(config: &Config, uplinks: &[Interface], address: Option<Address>) -> HostConfig {
+    let mut constants = HostConfig {
+        address: address.map_or([0; 2], |address| [address.high, address.low]),
+        checksum_mode: config.checksum_mode.number(),
+        source_mode: config.source.number(),
+        path: config.path.number(),
+        ..HostConfig::default()
+    };
+    let mode = config.checksum_mode;
+    for (slot, domain) in constants.domains[..MAX_DOMAINS].iter_mut().zip(&config.domains) {
+        *slot = Domain {
+            sir_prefix: domain.sir_prefix.bits(),
+            locator: domain.locator.bits(),
+            to_ila: mode.to_ila_delta(domain.sir_prefix, domain.locator).value(),
+            to_sir: mode.to_sir_delta(domain.sir_prefix, domain.locator).value(),
+            padding: 0,
+        };
+    }
+    for (slot, uplink) in constants.uplinks[..MAX_UPLINKS].iter_mut().zip(uplinks) {
+        *slot = Uplink { interface: uplink.index, mac: uplink.mac, padding: 0 };
+    }
+    constants
+}

@@ -1,0 +1,132 @@
+//! Dropped packets, told to whoever listens. The programs report none while
+//! nobody does.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ila_proto::api::DroppedPacket;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use crate::{datapath::Events, error::Refusal, owner::OwnerHandle};
+
+/// Packets that wait for a listener at most; of those that come on top the
+/// oldest are missed, and counted.
+const WAITING: usize = 4096;
+
+/// Where listeners come to.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    owner: OwnerHandle,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// None once the agent is about to end.
+    sender: Option<broadcast::Sender<DroppedPacket>>,
+    listeners: u64,
+}
+
+impl Monitor {
+    /// Starts to read the programs' events.
+    pub fn start(owner: OwnerHandle, events: Events) -> Self {
+        let (sender, _) = broadcast::channel(WAITING);
+        let shared = Arc::new(Mutex::new(Shared { sender: Some(sender.clone()), listeners: 0 }));
+        let monitor = Self { owner, shared };
+        tokio::spawn(forward(monitor.clone(), events, sender));
+        monitor
+    }
+
+    /// Begins to listen.
+    pub async fn listen(&self) -> Result<Listener, Refusal> {
+        let receiver = {
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            let receiver = shared.sender.as_ref().map(broadcast::Sender::subscribe);
+            shared.listeners += u64::from(receiver.is_some());
+            receiver
+        };
+        let listener = Listener { monitor: self.clone(), receiver, missed: 0 };
+        self.tell().await?;
+        Ok(listener)
+    }
+
+    /// Ends all listening.
+    pub fn close(&self) {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).sender = None;
+    }
+
+    /// Tells the programs how many listen now.
+    async fn tell(&self) -> Result<(), Refusal> {
+        let shared = Arc::clone(&self.shared);
+        // Counted when it is told, so that the last one to tell is right.
+        let set = move |owner: &mut crate::owner::Owner| {
+            let listeners = shared.lock().unwrap_or_else(PoisonError::into_inner).listeners;
+            owner.set_listeners(listeners)
+        };
+        self.owner.call(set).await?
+    }
+}
+
+async fn forward(monitor: Monitor, mut events: Events, sender: broadcast::Sender<DroppedPacket>) {
+    let missed = async || monitor.owner.call(|owner| owner.missed_events()).await.ok()?.ok();
+    let mut told = missed().await.unwrap_or_default();
+    let sender = {
+        // Listeners are let go by dropping what they share, not by this task.
+        let weak = sender.downgrade();
+        drop(sender);
+        weak
+    };
+    loop {
+        let events = match events.read().await {
+            Ok(events) if events.is_empty() => continue,
+            Ok(events) => events,
+            Err(error) => {
+                tracing::error!(%error, "dropped packets cannot be told of any more");
+                return;
+            }
+        };
+        let now = missed().await.unwrap_or(told);
+        let since = now.saturating_sub(told);
+        told = now;
+        let dropped = monitor.owner.call(move |owner| owner.dropped(&events, since)).await;
+        let (Ok(dropped), Some(sender)) = (dropped, sender.upgrade()) else { return };
+        for packet in dropped {
+            // Fails while nobody listens, which is as well.
+            let _ = sender.send(packet);
+        }
+    }
+}
+
+/// Somebody who listens until this is dropped.
+#[derive(Debug)]
+pub struct Listener {
+    monitor: Monitor,
+    receiver: Option<broadcast::Receiver<DroppedPacket>>,
+    missed: u64,
+}
+
+impl Listener {
+    /// The next packet that was dropped; none when the agent is about to end.
+    pub async fn next(&mut self) -> Option<DroppedPacket> {
+        loop {
+            match self.receiver.as_mut()?.recv().await {
+                Ok(mut packet) => {
+                    packet.missed += std::mem::take(&mut self.missed);
+                    return Some(packet);
+                }
+                Err(RecvError::Lagged(missed)) => self.missed += missed,
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.receiver.is_some() {
+            let mut shared = self.monitor.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.listeners -= 1;
+        }
+        let monitor = self.monitor.clone();
+        tokio::spawn(async move { monitor.tell().await });
+    }
+}
