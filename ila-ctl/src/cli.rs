@@ -8,7 +8,7 @@ use std::{
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ila_proto::{
-    addr::Identifier,
+    addr::{Identifier, SirPrefix},
     api::{ContainerName, InterfaceName},
 };
 
@@ -33,6 +33,8 @@ pub enum Verb {
     Mapping(MappingVerb),
     /// How many packets met which fate on this host
     Counters(CountersArgs),
+    /// Show packets as they are dropped, until interrupted
+    Monitor(MonitorArgs),
     /// What the agent on this host is doing
     Status(StatusArgs),
     /// Print the completions of a shell
@@ -91,6 +93,9 @@ pub struct AddArgs {
     /// The name of its interface inside the namespace
     #[arg(long, default_value = "eth0")]
     pub ifname: InterfaceName,
+    /// The SIR prefix of its address, if the host serves several
+    #[arg(long, value_name = "PREFIX")]
+    pub sir_prefix: Option<SirPrefix>,
     /// The identifier it must have, such as 2000:0:0:1
     #[arg(long, value_name = "auto|HEX", default_value = "auto")]
     pub identifier: IdentifierChoice,
@@ -106,6 +111,21 @@ pub struct CountersArgs {
     /// Show fates that no packet has met as well
     #[arg(long)]
     pub all: bool,
+    /// Only what came from one container
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["uplink", "all"])]
+    pub container: Option<ContainerName>,
+    /// Only what came in by one uplink
+    #[arg(long, value_name = "INTERFACE", conflicts_with = "all")]
+    pub uplink: Option<InterfaceName>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(ClapArgs)]
+pub struct MonitorArgs {
+    /// End after so many packets
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
     #[command(flatten)]
     pub output: OutputArgs,
 }

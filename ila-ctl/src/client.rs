@@ -1,7 +1,7 @@
 //! Talking to the agent: HTTP over its unix socket, one request a connection.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::Shutdown,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -11,9 +11,9 @@ use std::{
 use ila_proto::api::{ErrorReply, Versioned};
 use serde::{Serialize, de::DeserializeOwned};
 use ureq::{
-    Agent,
+    Agent, Body,
     config::Config,
-    http::{Method, Request},
+    http::{Method, Request, Response},
     unversioned::{
         resolver::{ResolvedSocketAddrs, Resolver},
         transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
@@ -76,6 +76,14 @@ impl ClientError {
     }
 }
 
+/// Whether to go on reading.
+pub enum Go {
+    /// There is more to be read.
+    On,
+    /// It is enough.
+    Home,
+}
+
 /// An agent that can be asked.
 pub struct Client {
     socket: PathBuf,
@@ -84,11 +92,11 @@ pub struct Client {
 
 impl Client {
     /// A client of the agent behind `socket`; connects with each request, and
-    /// waits so long for the reply.
-    pub fn new(socket: &Path, reply_time: Duration) -> Self {
+    /// waits so long for the reply, or for ever.
+    pub fn new(socket: &Path, reply_time: impl Into<Option<Duration>>) -> Self {
         let config = Config::builder()
             .http_status_as_error(false)
-            .timeout_global(Some(reply_time))
+            .timeout_global(reply_time.into())
             .max_idle_connections(0)
             .build();
         let connector = UnixConnector { socket: socket.to_owned() };
@@ -117,23 +125,54 @@ impl Client {
         self.send(Method::POST, path, body)
     }
 
+    /// Reads what is at `path`, a value a line, and hands each on as it comes,
+    /// until `each` says that it is enough or the agent ends.
+    pub fn follow<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut each: impl FnMut(Versioned<T>) -> Result<Go, ClientError>,
+    ) -> Result<(), ClientError> {
+        let mut response = self.ask(Method::GET, path, ())?;
+        let lines = BufReader::new(response.body_mut().as_reader()).lines();
+        for line in lines {
+            let line = line.map_err(|error| self.unreachable(error.into()))?;
+            let value = serde_json::from_str(&line);
+            match each(value.map_err(|error| self.not_understood(error.to_string()))?)? {
+                Go::On => {}
+                Go::Home => return Ok(()),
+            }
+        }
+        Err(self.unreachable(io::Error::other("the agent has ended").into()))
+    }
+
     fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: impl ureq::AsSendBody,
     ) -> Result<Versioned<T>, ClientError> {
+        let mut response = self.ask(method, path, body)?;
+        let text = response.body_mut().read_to_string().map_err(|error| self.unreachable(error))?;
+        serde_json::from_str(&text).map_err(|error| self.not_understood(error.to_string()))
+    }
+
+    /// Sends a request; the reply is one that grants it.
+    fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl ureq::AsSendBody,
+    ) -> Result<Response<Body>, ClientError> {
         // The host part is required by the grammar and means nothing here.
         let request = Request::builder().method(method).uri(format!("http://ila{path}"));
         let request = request.body(body).map_err(|error| self.not_understood(error.to_string()))?;
         let mut response = self.agent.run(request).map_err(|error| self.unreachable(error))?;
-        let status = response.status();
-        let text = response.body_mut().read_to_string().map_err(|error| self.unreachable(error))?;
-        let garbled = |error: serde_json::Error| self.not_understood(error.to_string());
-        if status.is_success() {
-            return serde_json::from_str(&text).map_err(garbled);
+        if response.status().is_success() {
+            return Ok(response);
         }
-        let refusal: Versioned<ErrorReply> = serde_json::from_str(&text).map_err(garbled)?;
+        let text = response.body_mut().read_to_string().map_err(|error| self.unreachable(error))?;
+        let refusal: Versioned<ErrorReply> =
+            serde_json::from_str(&text).map_err(|error| self.not_understood(error.to_string()))?;
         Err(ClientError::Refused(refusal.reply))
     }
 

@@ -9,14 +9,16 @@ use std::{
 
 use clap::CommandFactory as _;
 use ila_proto::api::{
-    AddContainer, Container, ContainerList, CounterList, Mapping, MappingList, Status, Versioned,
+    AddContainer, Container, ContainerList, CounterList, DroppedPacket, ErrorCode, ErrorReply,
+    Mapping, MappingList, Status, Versioned,
 };
 
 use crate::{
     cli::{
-        AddArgs, Args, ContainerVerb, CountersArgs, IdentifierChoice, MappingVerb, StatusArgs, Verb,
+        AddArgs, Args, ContainerVerb, CountersArgs, Format, IdentifierChoice, MappingVerb,
+        MonitorArgs, StatusArgs, Verb,
     },
-    client::{Client, ClientError},
+    client::{Client, ClientError, Go},
     output::{self, Print as _},
 };
 
@@ -47,6 +49,7 @@ pub fn run(args: &Args) -> Result<(), ClientError> {
             client.get::<Mapping>(&format!("/v1/mappings/{identifier}"))?.print(output.format)
         }
         Verb::Counters(arguments) => counters(&client, arguments),
+        Verb::Monitor(arguments) => monitor(&args.socket, arguments),
         Verb::Status(arguments) => status(&args.socket, arguments),
         Verb::Completions { shell } => {
             // It panics if it cannot write, so it writes where it always can.
@@ -65,6 +68,7 @@ fn add_container(client: &Client, arguments: &AddArgs) -> Result<(), ClientError
         name: arguments.name.clone(),
         netns: arguments.netns.clone(),
         interface: arguments.ifname.clone(),
+        sir_prefix: arguments.sir_prefix,
         identifier: match arguments.identifier {
             IdentifierChoice::Auto => None,
             IdentifierChoice::Fixed(identifier) => Some(identifier),
@@ -77,13 +81,49 @@ fn add_container(client: &Client, arguments: &AddArgs) -> Result<(), ClientError
 
 fn counters(client: &Client, arguments: &CountersArgs) -> Result<(), ClientError> {
     let mut list = client.get::<CounterList>("/v1/counters")?;
-    if !arguments.all && arguments.output.format == crate::cli::Format::Table {
+    if arguments.container.is_some() || arguments.uplink.is_some() {
+        list.reply.interfaces.retain(|it| match (&it.container, &arguments.container) {
+            (Some(container), Some(wanted)) => container == wanted,
+            (None, None) => Some(&it.interface) == arguments.uplink.as_ref(),
+            _ => false,
+        });
+        let Some(only) = list.reply.interfaces.first() else { return Err(no_such(arguments)) };
+        list.reply.counters.clone_from(&only.counters);
+    }
+    if !arguments.all && arguments.output.format == Format::Table {
         list.reply.counters.retain(|counter| counter.packets > 0);
         if list.reply.counters.is_empty() {
             return output::line("no packet has met a program yet");
         }
     }
     list.print(arguments.output.format)
+}
+
+fn no_such(arguments: &CountersArgs) -> ClientError {
+    let (message, hint) = match (&arguments.container, &arguments.uplink) {
+        (Some(name), _) => {
+            (format!("there is no container named `{name}`"), "ila-ctl container ls")
+        }
+        (_, Some(name)) => (format!("`{name}` is no uplink"), "ila-ctl status"),
+        _ => unreachable!("one of them was asked for"),
+    };
+    ClientError::Refused(ErrorReply {
+        code: ErrorCode::NotFound,
+        message,
+        hint: Some(format!("see which there are with: {hint}")),
+    })
+}
+
+fn monitor(socket: &Path, arguments: &MonitorArgs) -> Result<(), ClientError> {
+    let mut left = arguments.count;
+    Client::new(socket, None).follow("/v1/drops", |packet: Versioned<DroppedPacket>| {
+        match arguments.output.format {
+            Format::Table => output::line(output::sentence(&packet.reply))?,
+            Format::Json => output::json_line(&packet)?,
+        }
+        left = left.map(|left| left - 1);
+        Ok(if left == Some(0) { Go::Home } else { Go::On })
+    })
 }
 
 fn status(socket: &Path, arguments: &StatusArgs) -> Result<(), ClientError> {

@@ -7,8 +7,8 @@ use std::{
 
 use comfy_table::{CellAlignment, Table, presets};
 use ila_proto::api::{
-    Container, ContainerList, CounterList, Hook, Mapping, MappingList, MappingSource, Status,
-    Versioned,
+    Container, ContainerList, CounterList, Domain, DroppedPacket, Hook, Mapping, MappingList,
+    MappingSource, Status, Versioned,
 };
 use serde::Serialize;
 
@@ -44,6 +44,34 @@ pub fn line(text: impl Display) -> Result<(), ClientError> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(ClientError::Output),
     }
+}
+
+/// Prints a value as JSON on one line.
+pub fn json_line(value: &impl Serialize) -> Result<(), ClientError> {
+    let json = serde_json::to_string(value).map_err(io::Error::from);
+    line(json.map_err(ClientError::Output)?)
+}
+
+/// What became of a packet, in one line.
+pub fn sentence(packet: &DroppedPacket) -> String {
+    let mut text = format!("{:27} {:15}", packet.fate, printable(&packet.interface));
+    if let Some(container) = &packet.container {
+        text += &format!(" ({container})");
+    }
+    if let (Some(source), Some(destination)) = (packet.source, packet.destination) {
+        text += &format!(" {source} > {destination}");
+    }
+    if let Some(locator) = packet.locator {
+        text += &format!(" at {locator}");
+    }
+    text += &format!(
+        " next header {}, hop limit {}, {} bytes",
+        packet.next_header, packet.hop_limit, packet.length
+    );
+    if packet.missed > 0 {
+        text += &format!("; {} before it were not told of", packet.missed);
+    }
+    text
 }
 
 /// A reply that people read as a table.
@@ -135,13 +163,18 @@ impl Tabular for CounterList {
 
 impl Tabular for Status {
     fn table(&self) -> Table {
+        let each = |text: fn(&Domain) -> String| {
+            self.domains.iter().map(text).collect::<Vec<_>>().join(" ")
+        };
         let uplinks: Vec<_> = self.uplinks.iter().map(ToString::to_string).collect();
         pairs([
             ("node", self.node.to_string()),
             ("version", self.version.clone()),
-            ("SIR prefix", self.sir_prefix.to_string()),
-            ("locator", self.locator.to_string()),
+            ("SIR prefix", each(|domain| domain.sir_prefix.to_string())),
+            ("locator", each(|domain| domain.locator.to_string())),
             ("checksum mode", self.checksum_mode.name().to_owned()),
+            ("sources", self.source.name().to_owned()),
+            ("path", self.path.name().to_owned()),
             ("uplinks", uplinks.join(" ")),
             ("attached by", hook(self.hook).to_owned()),
             ("mtu", self.mtu.to_string()),
