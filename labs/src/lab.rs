@@ -276,7 +276,7 @@ impl Drop for Lab {
 /// A node of a lab: its namespace.
 #[derive(Debug)]
 pub struct Node {
-    netns: Netns,
+    pub(crate) netns: Netns,
     path: PathBuf,
     kind: NodeKind,
 }
@@ -287,6 +287,14 @@ impl Node {
         let mut command = Command::new(program);
         self.netns.enter(&mut command);
         command
+    }
+
+    /// Does `work` on a thread inside the node's namespace.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        let inside = || self.netns.enter_here().map(|()| work());
+        thread::scope(|scope| {
+            scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Where its namespace is published.

@@ -18,6 +18,9 @@
 //! # }
 //! ```
 //!
+//! A [`Stream`] of numbered datagrams between two nodes says what became of
+//! each of them.
+//!
 //! # What a lab leaves behind: nothing
 //!
 //! However a lab ends, [`take_down()`] finds all of it and nothing else:
@@ -46,6 +49,7 @@ mod network;
 mod plan;
 mod process;
 mod programs;
+mod stream;
 mod take_down;
 mod topology;
 mod wait;
@@ -56,6 +60,7 @@ pub use capture::{Capture, Packet};
 pub use error::Error;
 pub use lab::{Lab, Node, Options, State, Summary, list};
 pub use plan::{LabName, NodeKind, ROUTER};
+pub use stream::{Report, Stream};
 pub use take_down::take_down;
 pub use topology::{ChecksumMode, Container, Hook, Host, Topology, TopologyError};
 pub use wait::wait_until;

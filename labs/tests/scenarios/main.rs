@@ -16,5 +16,6 @@ mod docs;
 mod hostile;
 mod lifecycle;
 mod overlay;
+mod stream;
 mod traffic;
 mod wire;
