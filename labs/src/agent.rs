@@ -13,8 +13,8 @@ use serde::Serialize;
 use std::os::unix::process::CommandExt as _;
 
 use crate::{
-    ChecksumMode, Error, Hook, Host, Identifier, Prefix, Topology, error::Doing as _, netns::Netns,
-    network, programs, wait_until,
+    ChecksumMode, Error, Hook, Host, Identifier, PathMode, Prefix, SourceMode, Topology,
+    error::Doing as _, netns::Netns, network, programs, wait_until,
 };
 
 /// How long an agent may take to answer after its start.
@@ -231,11 +231,15 @@ struct Config<'a> {
     node: &'a str,
     sir_prefix: Prefix,
     locator: Prefix,
-    uplinks: [&'a str; 1],
+    uplinks: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     checksum_mode: Option<ChecksumMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<Hook>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<PathMode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<SourceMode>,
     runtime_dir: &'a Path,
     mapping: Vec<Mapping>,
 }
@@ -253,9 +257,11 @@ fn config(topology: &Topology, host: &Host, dir: &AgentDir) -> String {
         node: &host.name,
         sir_prefix: topology.sir_prefix,
         locator: host.locator,
-        uplinks: [network::UPLINK],
+        uplinks: network::uplinks(host),
         checksum_mode: topology.checksum_mode,
         hook: topology.hook,
+        path: topology.path,
+        source: topology.source,
         runtime_dir: dir.path(),
         mapping: topology
             .containers()
@@ -295,10 +301,14 @@ locator = "2001:db8:b:1::/64"
 
         topology.checksum_mode = Some(ChecksumMode::NoAction);
         topology.hook = Some(Hook::Clsact);
-        let modes = "checksum_mode = \"no-action\"\nhook = \"clsact\"\nruntime_dir";
+        topology.path = Some(PathMode::Slow);
+        topology.source = Some(SourceMode::Locator);
+        topology.hosts[0].uplinks = 2;
+        let modes = "checksum_mode = \"no-action\"\nhook = \"clsact\"\npath = \"slow\"\n\
+                     source = \"locator\"\nruntime_dir";
         assert_eq!(
             config(&topology, &topology.hosts[0], &dir),
-            expected.replace("runtime_dir", modes)
+            expected.replace("runtime_dir", modes).replace(r#"["up0"]"#, r#"["up0", "up1"]"#)
         );
     }
 }

@@ -81,9 +81,11 @@ pub enum Error {
         /// Why it could not.
         source: io::Error,
     },
-    /// `ip` refused something.
-    #[error("`ip` failed in {place}: {output}")]
-    Ip {
+    /// A helper refused something.
+    #[error("`{program}` failed in {place}: {output}")]
+    Helper {
+        /// Which one.
+        program: String,
         /// The namespace.
         place: String,
         /// What it printed, or how it ended.

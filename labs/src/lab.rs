@@ -20,8 +20,8 @@ use crate::{
     ip::Ip,
     lab_dir::{self, LabDir},
     netns::{self, Netns},
-    network,
-    plan::{NodeKind, Plan, PlannedNode},
+    network, nft,
+    plan::{NodeKind, Plan, PlannedNode, ROUTER},
     process, programs, take_down, wait_until,
 };
 
@@ -53,7 +53,7 @@ impl Lab {
     pub fn up(topology: &Topology, name: &str, options: &Options) -> Result<Self, Error> {
         let plan = Plan::new(name.parse()?, topology.clone());
         programs::require_root()?;
-        let programs = Programs::find(options)?;
+        let programs = Programs::find(topology, options)?;
         let dir = LabDir::create(&plan.lab)?;
         if Plan::read(dir.path())?.is_some() {
             return Err(Error::Exists(plan.lab));
@@ -203,6 +203,10 @@ impl Lab {
             netns::create(&node.path(), &mark, &ip, || network::settle(node.kind))?;
         }
         network::connect(&self.plan, &ip)?;
+        if let Some(nft) = &programs.nft {
+            let router = self.plan.node(ROUTER).expect("every plan has a router");
+            nft::refuse_sources(nft, dir, &router.path())?;
+        }
 
         for host in &self.plan.topology.hosts {
             check()?;
@@ -368,6 +372,7 @@ pub fn list() -> Result<Vec<Summary>, Error> {
 /// The programs that bringing up a lab takes, found before anything is made.
 struct Programs {
     ip: PathBuf,
+    nft: Option<PathBuf>,
     agent: PathBuf,
     ctl: PathBuf,
 }
@@ -375,10 +380,11 @@ struct Programs {
 const CTL: &str = "ila-ctl";
 
 impl Programs {
-    fn find(options: &Options) -> Result<Self, Error> {
+    fn find(topology: &Topology, options: &Options) -> Result<Self, Error> {
         let bin_dir = options.bin_dir.as_deref();
         Ok(Self {
             ip: programs::ip()?,
+            nft: topology.router.strict_sources.then(programs::nft).transpose()?,
             agent: programs::ours("ila-agent", bin_dir)?,
             ctl: programs::ours(CTL, bin_dir)?,
         })

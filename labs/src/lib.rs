@@ -39,6 +39,7 @@ mod address;
 mod agent;
 mod capture;
 mod error;
+mod helper;
 mod ip;
 mod lab;
 mod lab_dir;
@@ -46,6 +47,7 @@ mod mounts;
 mod netns;
 mod netns_dir;
 mod network;
+mod nft;
 mod plan;
 mod process;
 mod programs;
@@ -62,5 +64,7 @@ pub use lab::{Lab, Node, Options, State, Summary, list};
 pub use plan::{LabName, NodeKind, ROUTER};
 pub use stream::{Report, Stream};
 pub use take_down::take_down;
-pub use topology::{ChecksumMode, Container, Hook, Host, Topology, TopologyError};
+pub use topology::{
+    ChecksumMode, Container, Hook, Host, PathMode, Router, SourceMode, Topology, TopologyError,
+};
 pub use wait::wait_until;

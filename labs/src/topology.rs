@@ -26,10 +26,30 @@ pub struct Topology {
     pub checksum_mode: Option<ChecksumMode>,
     /// By which hook agents attach their programs; without it they decide.
     pub hook: Option<Hook>,
+    /// By which path agents send packets on; without it they decide.
+    pub path: Option<PathMode>,
+    /// Which source packets have on the underlay; without it agents decide.
+    pub source: Option<SourceMode>,
     /// The largest packet on the links between hosts and router, in bytes.
     pub mtu: u16,
+    /// What is special about the router.
+    #[serde(default)]
+    pub router: Router,
     /// The hosts, in the order of the file.
     pub hosts: Vec<Host>,
+}
+
+/// What is special about the router.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Router {
+    /// It drops packets from a source that it would not reach by the link
+    /// which they come from.
+    pub strict_sources: bool,
+    /// It reaches the SIR prefix by this host.
+    pub sir_via: Option<String>,
+    /// It takes each locator for a prefix on the link to its host, and solicits
+    /// the addresses one by one.
+    pub on_link_locators: bool,
 }
 
 /// A host.
@@ -39,6 +59,14 @@ pub struct Host {
     pub name: String,
     /// Its locator.
     pub locator: Prefix,
+    /// How many links it has to the router.
+    #[serde(default = "one")]
+    pub uplinks: u8,
+    /// The VLAN that its links carry the underlay in; without it there is none.
+    pub vlan: Option<u16>,
+    /// The largest packet on its links, in bytes; without it that of the
+    /// topology.
+    pub mtu: Option<u16>,
     /// The containers that start on it, in the order of the file.
     pub containers: Vec<Container>,
 }
@@ -62,6 +90,26 @@ pub enum ChecksumMode {
     NeutralMapAuto,
     /// Nothing is adjusted.
     NoAction,
+}
+
+/// By which path an agent sends packets on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PathMode {
+    /// Past the host's stack.
+    Fast,
+    /// Through the host's stack.
+    Slow,
+}
+
+/// Which source packets have on the underlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceMode {
+    /// The sender's SIR address.
+    Sir,
+    /// That address under the locator of the sender's host.
+    Locator,
 }
 
 /// By which hook an agent attaches its programs.
@@ -145,6 +193,10 @@ impl Topology {
     pub fn containers(&self) -> impl Iterator<Item = (&Host, &Container)> {
         self.hosts.iter().flat_map(|host| host.containers.iter().map(move |it| (host, it)))
     }
+}
+
+fn one() -> u8 {
+    1
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    ops::Range,
+    ops::{Range, RangeInclusive},
     path::Path,
     str::FromStr,
 };
@@ -10,7 +10,9 @@ use std::{
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{ChecksumMode, Container, Hook, Host, Topology, TopologyError};
+use super::{
+    ChecksumMode, Container, Hook, Host, PathMode, Router, SourceMode, Topology, TopologyError,
+};
 use crate::{Identifier, Prefix, network, plan::ROUTER};
 
 /// The links between hosts and router are numbered by this prefix and the
@@ -24,7 +26,12 @@ const DEFAULT_MTU: u16 = 1500;
 
 /// What IPv6 asks of a link at least (RFC 8200, section 5), and what a veth
 /// takes at most.
-const MTU: Range<i64> = 1280..65536;
+const MTU: RangeInclusive<i64> = 1280..=65535;
+
+const UPLINKS: RangeInclusive<i64> = 1..=4;
+
+/// The first and the last number of a VLAN stand for something else.
+const VLAN: RangeInclusive<i64> = 1..=4094;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,9 +39,23 @@ struct RawTopology {
     sir_prefix: Spanned<String>,
     checksum_mode: Option<ChecksumMode>,
     hook: Option<Hook>,
+    path: Option<PathMode>,
+    source: Option<SourceMode>,
     mtu: Option<Spanned<i64>>,
     #[serde(default)]
+    router: RawRouter,
+    #[serde(default)]
     host: Vec<Spanned<RawHost>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRouter {
+    #[serde(default)]
+    strict_sources: bool,
+    sir_via: Option<Spanned<String>>,
+    #[serde(default)]
+    on_link_locators: bool,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +63,9 @@ struct RawTopology {
 struct RawHost {
     name: Spanned<String>,
     locator: Spanned<String>,
+    uplinks: Option<Spanned<i64>>,
+    vlan: Option<Spanned<i64>>,
+    mtu: Option<Spanned<i64>>,
     #[serde(default)]
     container: Vec<RawContainer>,
 }
@@ -69,13 +93,17 @@ pub(super) fn topology(path: &str, text: &str) -> Result<Topology, TopologyError
 
     let mut seen = Seen::new(&text, sir_prefix);
     let hosts = raw.host.into_iter().map(Spanned::into_inner);
+    let hosts = hosts.map(|host| seen.host(host)).collect::<Result<Vec<_>, _>>()?;
     Ok(Topology {
         name: Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         sir_prefix,
         checksum_mode: raw.checksum_mode,
         hook: raw.hook,
-        mtu: raw.mtu.map_or(Ok(DEFAULT_MTU), |mtu| text.mtu(&mtu))?,
-        hosts: hosts.map(|host| seen.host(host)).collect::<Result<_, _>>()?,
+        path: raw.path,
+        source: raw.source,
+        mtu: text.number(raw.mtu.as_ref(), &MTU)?.unwrap_or(DEFAULT_MTU),
+        router: text.router(raw.router, &hosts)?,
+        hosts,
     })
 }
 
@@ -90,11 +118,34 @@ impl Text<'_> {
         raw.as_ref().parse().map_err(|error: T::Err| self.invalid(raw.span(), error.to_string()))
     }
 
-    fn mtu(&self, raw: &Spanned<i64>) -> Result<u16, TopologyError> {
-        let mtu = *raw.as_ref();
-        u16::try_from(mtu).ok().filter(|_| MTU.contains(&mtu)).ok_or_else(|| {
-            let reason = format!("{mtu} is not between {} and {}", MTU.start, MTU.end - 1);
-            self.invalid(raw.span(), reason)
+    fn number<T: TryFrom<i64>>(
+        &self,
+        raw: Option<&Spanned<i64>>,
+        range: &RangeInclusive<i64>,
+    ) -> Result<Option<T>, TopologyError> {
+        let Some(raw) = raw else { return Ok(None) };
+        let number = *raw.as_ref();
+        match T::try_from(number) {
+            Ok(value) if range.contains(&number) => Ok(Some(value)),
+            _ => {
+                let reason =
+                    format!("{number} is not between {} and {}", range.start(), range.end());
+                Err(self.invalid(raw.span(), reason))
+            }
+        }
+    }
+
+    fn router(&self, raw: RawRouter, hosts: &[Host]) -> Result<Router, TopologyError> {
+        if let Some(via) = &raw.sir_via
+            && !hosts.iter().any(|host| host.name == *via.as_ref())
+        {
+            let reason = format!("`{}` is no host of this topology", via.as_ref());
+            return Err(self.invalid(via.span(), reason));
+        }
+        Ok(Router {
+            strict_sources: raw.strict_sources,
+            sir_via: raw.sir_via.map(Spanned::into_inner),
+            on_link_locators: raw.on_link_locators,
         })
     }
 
@@ -156,6 +207,9 @@ impl<'a> Seen<'a> {
         Ok(Host {
             name: self.name(raw.name)?,
             locator: self.locator(&raw.locator)?,
+            uplinks: self.text.number(raw.uplinks.as_ref(), &UPLINKS)?.unwrap_or(1),
+            vlan: self.text.number(raw.vlan.as_ref(), &VLAN)?,
+            mtu: self.text.number(raw.mtu.as_ref(), &MTU)?,
             containers: raw
                 .container
                 .into_iter()

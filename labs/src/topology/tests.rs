@@ -25,10 +25,19 @@ fn everything_is_read() {
             sir_prefix = "fd00:db8:0:1::/64"
             checksum_mode = "neutral-map-auto"
             hook = "clsact"
+            path = "slow"
+            source = "locator"
             mtu = 9000
+            [router]
+            strict_sources = true
+            sir_via = "h2"
+            on_link_locators = true
             [[host]]
             name = "h1"
             locator = "2001:db8:a:1::/64"
+            uplinks = 2
+            vlan = 100
+            mtu = 1400
             [[host.container]]
             name = "a-1"
             identifier = "2000:0:0:00a1"
@@ -42,11 +51,17 @@ fn everything_is_read() {
     let h1 = Host {
         name: "h1".into(),
         locator: "2001:db8:a:1::/64".parse().unwrap(),
+        uplinks: 2,
+        vlan: Some(100),
+        mtu: Some(1400),
         containers: vec![container],
     };
     let h2 = Host {
         name: "h2".into(),
         locator: "2001:db8:b:1::/64".parse().unwrap(),
+        uplinks: 1,
+        vlan: None,
+        mtu: None,
         containers: vec![],
     };
     let expected = Topology {
@@ -54,7 +69,10 @@ fn everything_is_read() {
         sir_prefix: "fd00:db8:0:1::/64".parse().unwrap(),
         checksum_mode: Some(ChecksumMode::NeutralMapAuto),
         hook: Some(Hook::Clsact),
+        path: Some(PathMode::Slow),
+        source: Some(SourceMode::Locator),
         mtu: 9000,
+        router: Router { strict_sources: true, sir_via: Some("h2".into()), on_link_locators: true },
         hosts: vec![h1, h2],
     };
     assert_eq!(topology, expected);
@@ -134,6 +152,26 @@ fn a_wrong_value_is_named_with_file_line_key_and_reason() {
             "line 23: `locator`: 2001:db8:ffff::/64 lies in 2001:db8:ffff::/48, which the lab \
              numbers its links from",
         ),
+        (
+            r#"locator = "2001:db8:b:1::/64""#,
+            "locator = \"2001:db8:b:1::/64\"\nmtu = 1279",
+            "line 24: `mtu`: 1279 is not between 1280 and 65535",
+        ),
+        (
+            r#"locator = "2001:db8:b:1::/64""#,
+            "locator = \"2001:db8:b:1::/64\"\nuplinks = 0",
+            "line 24: `uplinks`: 0 is not between 1 and 4",
+        ),
+        (
+            r#"locator = "2001:db8:b:1::/64""#,
+            "locator = \"2001:db8:b:1::/64\"\nvlan = 4095",
+            "line 24: `vlan`: 4095 is not between 1 and 4094",
+        ),
+        (
+            "[[host]]",
+            "[router]\nsir_via = \"a1\"\n[[host]]",
+            "line 10: `sir_via`: `a1` is no host of this topology",
+        ),
     ]);
 }
 
@@ -144,7 +182,7 @@ fn wrong_toml_is_named_with_file_line_key_and_reason() {
             "[[host]]\nname = \"h2\"",
             "[[host]]\nnmae = \"h2\"",
             "line 22: `nmae`: unknown field `nmae`, expected one of `name`, `locator`, \
-             `container`",
+             `uplinks`, `vlan`, `mtu`, `container`",
         ),
         ("[[host]]\nname = \"h2\"", "[[host]]", "line 21: `host`: missing field `name`"),
         (
@@ -166,6 +204,21 @@ fn wrong_toml_is_named_with_file_line_key_and_reason() {
             "sir_prefix",
             "hook = \"xdp\"\nsir_prefix",
             "line 7: `hook`: unknown variant `xdp`, expected one of `auto`, `tcx`, `clsact`",
+        ),
+        (
+            "sir_prefix",
+            "path = \"past\"\nsir_prefix",
+            "line 7: `path`: unknown variant `past`, expected `fast` or `slow`",
+        ),
+        (
+            "sir_prefix",
+            "source = \"host\"\nsir_prefix",
+            "line 7: `source`: unknown variant `host`, expected `sir` or `locator`",
+        ),
+        (
+            "sir_prefix",
+            "router = 1\nsir_prefix",
+            "line 7: `router`: invalid type: integer `1`, expected struct RawRouter",
         ),
         (
             "sir_prefix",

@@ -16,6 +16,8 @@ mod docs;
 mod hostile;
 mod lifecycle;
 mod overlay;
+mod rpf_underlay;
 mod stream;
 mod traffic;
+mod underlay;
 mod wire;

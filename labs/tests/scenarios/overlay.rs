@@ -164,6 +164,17 @@ impl Overlay {
     }
 }
 
+/// The text of a topology whose router is told `lines`.
+pub fn with_router(text: &str, lines: &str) -> String {
+    text.replacen("[[host]]", &format!("[router]\n{lines}\n[[host]]"), 1)
+}
+
+/// The text of a topology whose host `name` is told `lines`.
+pub fn with_host(text: &str, name: &str, lines: &str) -> String {
+    let name = format!("name = \"{name}\"\n");
+    text.replacen(&name, &format!("{name}{lines}\n"), 1)
+}
+
 /// A namespace of the test's own, by a name that `ip` knows.
 pub struct Netns(pub String);
 
