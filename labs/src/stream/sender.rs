@@ -10,7 +10,9 @@ use std::{
 
 use nix::{
     errno::Errno,
+    sched::{CpuSet, sched_getcpu, sched_setaffinity},
     sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg, setsockopt, sockopt::SndBuf},
+    unistd::Pid,
 };
 use std::io::IoSlice;
 
@@ -48,6 +50,7 @@ pub fn run(id: u64, to: SocketAddr, rate: u32, shared: &Shared) -> Result<Sent, 
     // Not connected, so that no ICMPv6 error is ever the answer to a datagram.
     let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).doing(sending)?;
     setsockopt(&socket, SndBuf, &BUFFER).doing(sending)?;
+    stay_on_this_processor().doing(sending)?;
     let addresses = [Some(SockaddrStorage::from(to)); BATCH];
     let mut headers = MultiHeaders::preallocate(BATCH, None);
 
@@ -79,6 +82,15 @@ pub fn run(id: u64, to: SocketAddr, rate: u32, shared: &Shared) -> Result<Sent, 
         thread::sleep(MARKER);
     }
     Ok(Sent { datagrams: next, took })
+}
+
+/// Each processor has a queue of its own for all links, so that datagrams sent
+/// from two of them could overtake each other without anybody's fault.
+fn stay_on_this_processor() -> nix::Result<()> {
+    let mut processors = CpuSet::new();
+    processors.set(sched_getcpu()?)?;
+    let this_thread = Pid::from_raw(0);
+    sched_setaffinity(this_thread, &processors)
 }
 
 /// How many datagrams should have been sent after a while.
