@@ -3,7 +3,7 @@
 
 use crate::{
     common::ok,
-    overlay::{Overlay, with_router},
+    overlay::{Overlay, UdpEcho, tcp_exchange, with_router},
 };
 
 const STRICT: &str = "strict_sources = true";
@@ -31,4 +31,22 @@ fn nothing_with_a_sir_source_crosses_a_strict_underlay() {
         assert_eq!(refused_sources(&overlay), sent);
     }
     assert_eq!(overlay.count("h2", "ingress-restored"), 0);
+}
+
+/// The underlay sees addresses of hosts only.
+#[test]
+fn everything_with_a_locator_as_source_crosses_a_strict_underlay() {
+    for path in ["fast", "slow"] {
+        let keys = format!("path = \"{path}\"\nsource = \"locator\"");
+        let overlay = Overlay::up("strict-locator", "two-hosts", |text| {
+            format!("{keys}\n{}", with_router(text, STRICT))
+        });
+        let (a1, b1) = (overlay.node("a1"), overlay.node("b1"));
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b1", "a1"), "{path}");
+        tcp_exchange(&a1, &b1, overlay.address("b1"), 4, 100_000);
+        let echo = UdpEcho::start(&b1, overlay.address("b1"));
+        echo.exchange(&a1, &[1, 1400, 1453, 9000]);
+        echo.end(&a1);
+        assert_eq!(refused_sources(&overlay), 0, "{path}");
+    }
 }
