@@ -15,6 +15,7 @@ mod containers;
 mod docs;
 mod hostile;
 mod lifecycle;
+mod on_link;
 mod overlay;
 mod rpf_underlay;
 mod stream;
