@@ -17,6 +17,7 @@ mod hostile;
 mod lifecycle;
 mod on_link;
 mod overlay;
+mod pmtu;
 mod rpf_underlay;
 mod stream;
 mod traffic;
