@@ -20,6 +20,7 @@ mod overlay;
 mod pmtu;
 mod rpf_underlay;
 mod stream;
+mod traceroute;
 mod traffic;
 mod underlay;
 mod wire;
