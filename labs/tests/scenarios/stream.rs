@@ -1,7 +1,7 @@
 //! Streams of numbered datagrams: what the overlay does not lose, and that a
 //! loss would be seen.
 
-use ila_labs::wait_until;
+use ila_labs::{Stream, wait_until};
 
 use crate::{
     common::ok,
@@ -11,14 +11,21 @@ use crate::{
 /// Datagrams a second.
 pub const RATE: u32 = 100_000;
 
+/// Ends a stream of which every datagram must have arrived, once and in its
+/// place.
+#[track_caller]
+pub fn expect_perfect(stream: Stream) {
+    let report = stream.finish().unwrap_or_else(|error| panic!("{error}"));
+    println!("{} a second: {report:?}", report.rate());
+    assert!(report.is_perfect(), "{report:?}");
+}
+
 #[test]
 fn a_hundred_thousand_datagrams_a_second_arrive_once_and_in_order() {
     let overlay = Overlay::of("stream", "two-hosts");
     let stream = overlay.stream("a1", "b1", RATE);
     flows_on(&stream, 3 * u64::from(RATE));
-    let report = stream.finish().unwrap_or_else(|error| panic!("{error}"));
-    println!("{} a second: {report:?}", report.rate());
-    assert!(report.is_perfect(), "{report:?}");
+    expect_perfect(stream);
 }
 
 /// What a router drops is missed, to the last datagram.
