@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod agent_killed;
 mod bad_input;
 mod common;
 mod containers;
