@@ -10,6 +10,7 @@
 
 mod agent;
 mod agent_killed;
+mod agent_upgraded;
 mod bad_input;
 mod common;
 mod containers;
