@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::os::unix::process::CommandExt as _;
 
 use crate::{
-    ChecksumMode, Error, Hook, Host, Identifier, PathMode, Prefix, SourceMode, Topology,
+    ChecksumMode, Domain, Error, Hook, Host, Identifier, PathMode, Prefix, SourceMode, Topology,
     error::Doing as _, netns::Netns, network, programs, wait_until,
 };
 
@@ -193,6 +193,9 @@ impl Agent {
             .args(["container", "add", &container.name, "--netns"])
             .arg(netns)
             .args(["--identifier", &container.identifier.to_string()]);
+        if let Some(sir_prefix) = container.sir_prefix {
+            command.args(["--sir-prefix", &sir_prefix.to_string()]);
+        }
         let output = programs::run(command, ADD, interrupted)?;
         if output.status.success() {
             return Ok(());
@@ -241,17 +244,21 @@ struct Config<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<SourceMode>,
     runtime_dir: &'a Path,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    domain: &'a Vec<Domain>,
     mapping: Vec<Mapping>,
 }
 
 #[derive(Serialize)]
 struct Mapping {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sir_prefix: Option<Prefix>,
     identifier: Identifier,
     locator: Prefix,
 }
 
 /// The configuration of the agent of `host`, which has to know where the
-/// containers of all other hosts are.
+/// containers of all other hosts are, as far as it serves their SIR prefixes.
 fn config(topology: &Topology, host: &Host, dir: &AgentDir) -> String {
     let config = Config {
         node: &host.name,
@@ -263,12 +270,16 @@ fn config(topology: &Topology, host: &Host, dir: &AgentDir) -> String {
         path: topology.path,
         source: topology.source,
         runtime_dir: dir.path(),
+        domain: &host.domains,
         mapping: topology
             .containers()
             .filter(|(other, _)| other.name != host.name)
-            .map(|(other, container)| Mapping {
+            .map(|(other, container)| (container, topology.domain_of(other, container)))
+            .filter(|(_, there)| topology.domains(host).any(|it| it.sir_prefix == there.sir_prefix))
+            .map(|(container, there)| Mapping {
+                sir_prefix: container.sir_prefix,
                 identifier: container.identifier,
-                locator: other.locator,
+                locator: there.locator,
             })
             .collect(),
     };
@@ -310,5 +321,35 @@ locator = "2001:db8:b:1::/64"
             config(&topology, &topology.hosts[0], &dir),
             expected.replace("runtime_dir", modes).replace(r#"["up0"]"#, r#"["up0", "up1"]"#)
         );
+    }
+
+    #[test]
+    fn an_agent_is_told_of_the_sir_prefixes_that_its_host_serves() {
+        let mut topology = Topology::builtin("two-hosts").unwrap();
+        let dir = AgentDir::new(Path::new("/run/ila-lab/try"), "h1");
+        let domain = |sir_prefix: &str, locator: &str| Domain {
+            sir_prefix: sir_prefix.parse().unwrap(),
+            locator: locator.parse().unwrap(),
+        };
+        topology.hosts[0].domains = vec![domain("fd00:db8:0:2::/64", "2001:db8:a:2::/64")];
+        topology.hosts[1].domains = vec![
+            domain("fd00:db8:0:2::/64", "2001:db8:b:2::/64"),
+            domain("fd00:db8:0:3::/64", "2001:db8:b:3::/64"),
+        ];
+        for (index, prefix) in [(0, "fd00:db8:0:2::/64"), (1, "fd00:db8:0:3::/64")] {
+            topology.hosts[1].containers[index].sir_prefix = Some(prefix.parse().unwrap());
+        }
+        let told = config(&topology, &topology.hosts[0], &dir);
+        let expected = r#"
+[[domain]]
+sir_prefix = "fd00:db8:0:2::/64"
+locator = "2001:db8:a:2::/64"
+
+[[mapping]]
+sir_prefix = "fd00:db8:0:2::/64"
+identifier = "2000:0:0:b1"
+locator = "2001:db8:b:2::/64"
+"#;
+        assert!(told.ends_with(expected), "{told}");
     }
 }

@@ -129,7 +129,7 @@ impl Lab {
             let all = self.plan.topology.containers().map(|(_, it)| it.name.as_str());
             self.no_such("container", container, all)
         })?;
-        Ok(self.plan.topology.sir_prefix.address(found.identifier))
+        Ok(self.plan.topology.address(found))
     }
 
     /// The address of a host on its link to the router: what reaches the host

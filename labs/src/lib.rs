@@ -65,6 +65,7 @@ pub use plan::{LabName, NodeKind, ROUTER};
 pub use stream::{Report, Stream};
 pub use take_down::take_down;
 pub use topology::{
-    ChecksumMode, Container, Hook, Host, PathMode, Router, SourceMode, Topology, TopologyError,
+    ChecksumMode, Container, Domain, Hook, Host, PathMode, Router, SourceMode, Topology,
+    TopologyError,
 };
 pub use wait::wait_until;

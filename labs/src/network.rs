@@ -195,10 +195,12 @@ fn router_script(plan: &Plan) -> String {
             ));
             steps.extend(link.steps(&cable, &link.router_end(), link.router_address()));
         }
-        steps.push(route(host.locator, host, index, to_locator));
+        let locators = topology.domains(host).map(|domain| domain.locator);
+        steps.extend(locators.map(|locator| route(locator, host, index, to_locator)));
     }
     if let Some((index, host)) = router.sir_via.as_ref().and_then(|name| find(topology, name)) {
-        steps.push(route(topology.sir_prefix, host, index, via));
+        let prefixes = topology.sir_prefixes().into_iter();
+        steps.extend(prefixes.map(|prefix| route(prefix, host, index, via)));
     }
     steps.join("\n") + "\n"
 }

@@ -1,6 +1,6 @@
 //! Topologies: which hosts and containers a lab has.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, net::Ipv6Addr, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,8 @@ pub struct Topology {
     /// The name of the file without its ending; what a lab of it is called
     /// that was given no other name.
     pub name: String,
-    /// The SIR prefix of all containers.
+    /// The SIR prefix that all hosts serve, and of all containers that have no
+    /// other.
     pub sir_prefix: Prefix,
     /// How agents keep checksums right; without it they decide.
     pub checksum_mode: Option<ChecksumMode>,
@@ -67,8 +68,20 @@ pub struct Host {
     /// The largest packet on its links, in bytes; without it that of the
     /// topology.
     pub mtu: Option<u16>,
+    /// The SIR prefixes that it serves beside that of the topology.
+    #[serde(default)]
+    pub domains: Vec<Domain>,
     /// The containers that start on it, in the order of the file.
     pub containers: Vec<Container>,
+}
+
+/// A SIR prefix and the locator of a host in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// The SIR prefix.
+    pub sir_prefix: Prefix,
+    /// The locator.
+    pub locator: Prefix,
 }
 
 /// A container.
@@ -78,6 +91,8 @@ pub struct Container {
     pub name: String,
     /// Its identifier.
     pub identifier: Identifier,
+    /// Its SIR prefix; without one it has that of the topology.
+    pub sir_prefix: Option<Prefix>,
 }
 
 /// How checksums are kept right.
@@ -192,6 +207,33 @@ impl Topology {
     /// Every container with its host.
     pub fn containers(&self) -> impl Iterator<Item = (&Host, &Container)> {
         self.hosts.iter().flat_map(|host| host.containers.iter().map(move |it| (host, it)))
+    }
+
+    /// The SIR address of a container.
+    #[must_use]
+    pub fn address(&self, container: &Container) -> Ipv6Addr {
+        container.sir_prefix.unwrap_or(self.sir_prefix).address(container.identifier)
+    }
+
+    /// All SIR prefixes that a host serves, that of the topology first.
+    pub fn domains(&self, host: &Host) -> impl Iterator<Item = Domain> {
+        let first = Domain { sir_prefix: self.sir_prefix, locator: host.locator };
+        std::iter::once(first).chain(host.domains.iter().copied())
+    }
+
+    /// The SIR prefix of a container of `host`, and the locator that leads
+    /// there.
+    #[must_use]
+    pub fn domain_of(&self, host: &Host, container: &Container) -> Domain {
+        let wanted = container.sir_prefix.unwrap_or(self.sir_prefix);
+        self.domains(host).find(|it| it.sir_prefix == wanted).expect("it is checked")
+    }
+
+    /// All SIR prefixes.
+    #[must_use]
+    pub fn sir_prefixes(&self) -> BTreeSet<Prefix> {
+        let domains = self.hosts.iter().flat_map(|host| &host.domains);
+        domains.map(|it| it.sir_prefix).chain([self.sir_prefix]).collect()
     }
 }
 

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    ChecksumMode, Container, Hook, Host, PathMode, Router, SourceMode, Topology, TopologyError,
+    ChecksumMode, Container, Domain, Hook, Host, PathMode, Router, SourceMode, Topology,
+    TopologyError,
 };
 use crate::{Identifier, Prefix, network, plan::ROUTER};
 
@@ -67,7 +68,16 @@ struct RawHost {
     vlan: Option<Spanned<i64>>,
     mtu: Option<Spanned<i64>>,
     #[serde(default)]
+    domain: Vec<RawDomain>,
+    #[serde(default)]
     container: Vec<RawContainer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDomain {
+    sir_prefix: Spanned<String>,
+    locator: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +85,7 @@ struct RawHost {
 struct RawContainer {
     name: Spanned<String>,
     identifier: Spanned<String>,
+    sir_prefix: Option<Spanned<String>>,
 }
 
 pub(super) fn topology(path: &str, text: &str) -> Result<Topology, TopologyError> {
@@ -82,8 +93,7 @@ pub(super) fn topology(path: &str, text: &str) -> Result<Topology, TopologyError
     let raw: RawTopology = toml::from_str(text.text)
         .map_err(|error| text.invalid(error.span().unwrap_or_default(), error.message()))?;
 
-    let sir_prefix: Prefix = text.value(&raw.sir_prefix)?;
-    text.outside_the_underlay(&raw.sir_prefix, sir_prefix)?;
+    let sir_prefix = text.prefix(&raw.sir_prefix)?;
     if raw.host.is_empty() {
         return Err(text.invalid(raw.sir_prefix.span(), "a topology needs a [[host]] at least"));
     }
@@ -91,7 +101,9 @@ pub(super) fn topology(path: &str, text: &str) -> Result<Topology, TopologyError
         return Err(text.invalid(host.span(), format!("a lab has at most {MAX_HOSTS} hosts")));
     }
 
-    let mut seen = Seen::new(&text, sir_prefix);
+    let further = raw.host.iter().flat_map(|host| &host.as_ref().domain);
+    let sir_prefixes = std::iter::once(&raw.sir_prefix).chain(further.map(|it| &it.sir_prefix));
+    let mut seen = Seen::new(&text, sir_prefixes)?;
     let hosts = raw.host.into_iter().map(Spanned::into_inner);
     let hosts = hosts.map(|host| seen.host(host)).collect::<Result<Vec<_>, _>>()?;
     Ok(Topology {
@@ -149,16 +161,13 @@ impl Text<'_> {
         })
     }
 
-    /// Refuses what would collide with the addresses of the links, which the
-    /// lab picks.
-    fn outside_the_underlay(
-        &self,
-        raw: &Spanned<String>,
-        prefix: Prefix,
-    ) -> Result<(), TopologyError> {
+    /// A SIR prefix or a locator. Refused is what would collide with the
+    /// addresses of the links, which the lab picks.
+    fn prefix(&self, raw: &Spanned<String>) -> Result<Prefix, TopologyError> {
+        let prefix: Prefix = self.value(raw)?;
         let (underlay, length) = network::UNDERLAY;
         if !prefix.is_in(underlay, length) {
-            return Ok(());
+            return Ok(prefix);
         }
         let reason =
             format!("{prefix} lies in {underlay}/{length}, which the lab numbers its links from");
@@ -191,42 +200,75 @@ impl Text<'_> {
 /// that has it.
 struct Seen<'a> {
     text: &'a Text<'a>,
-    sir_prefix: Prefix,
+    /// The first is that of the topology.
+    sir_prefixes: Vec<Prefix>,
     names: BTreeMap<String, usize>,
     locators: BTreeMap<Prefix, usize>,
-    identifiers: BTreeMap<Identifier, usize>,
+    identifiers: BTreeMap<(Prefix, Identifier), usize>,
 }
 
 impl<'a> Seen<'a> {
-    fn new(text: &'a Text<'a>, sir_prefix: Prefix) -> Self {
+    fn new<'r>(
+        text: &'a Text<'a>,
+        sir_prefixes: impl Iterator<Item = &'r Spanned<String>>,
+    ) -> Result<Self, TopologyError> {
+        let sir_prefixes = sir_prefixes.map(|raw| text.prefix(raw)).collect::<Result<_, _>>()?;
         let (names, locators, identifiers) = Default::default();
-        Self { text, sir_prefix, names, locators, identifiers }
+        Ok(Self { text, sir_prefixes, names, locators, identifiers })
     }
 
     fn host(&mut self, raw: RawHost) -> Result<Host, TopologyError> {
+        let name = self.name(raw.name)?;
+        let locator = self.locator(&raw.locator)?;
+        let mut served = BTreeMap::from([(self.sir_prefixes[0], 0)]);
+        let domains = raw.domain.iter().map(|raw| self.domain(raw, &mut served));
+        let domains = domains.collect::<Result<Vec<_>, _>>()?;
         Ok(Host {
-            name: self.name(raw.name)?,
-            locator: self.locator(&raw.locator)?,
+            name,
+            locator,
             uplinks: self.text.number(raw.uplinks.as_ref(), &UPLINKS)?.unwrap_or(1),
             vlan: self.text.number(raw.vlan.as_ref(), &VLAN)?,
             mtu: self.text.number(raw.mtu.as_ref(), &MTU)?,
+            domains,
             containers: raw
                 .container
                 .into_iter()
-                .map(|raw| self.container(raw))
+                .map(|raw| self.container(raw, &served))
                 .collect::<Result<_, _>>()?,
         })
     }
 
-    fn container(&mut self, raw: RawContainer) -> Result<Container, TopologyError> {
-        Ok(Container {
-            name: self.name(raw.name)?,
-            identifier: {
-                let identifier = self.text.value(&raw.identifier)?;
-                once(self.text, &mut self.identifiers, identifier, &raw.identifier)?;
-                identifier
-            },
-        })
+    fn domain(
+        &mut self,
+        raw: &RawDomain,
+        served: &mut BTreeMap<Prefix, usize>,
+    ) -> Result<Domain, TopologyError> {
+        let sir_prefix = self.text.prefix(&raw.sir_prefix)?;
+        if sir_prefix == self.sir_prefixes[0] {
+            let reason = format!("{sir_prefix} is the SIR prefix that every host serves");
+            return Err(self.text.invalid(raw.sir_prefix.span(), reason));
+        }
+        once(self.text, served, sir_prefix, &raw.sir_prefix)?;
+        Ok(Domain { sir_prefix, locator: self.locator(&raw.locator)? })
+    }
+
+    fn container(
+        &mut self,
+        raw: RawContainer,
+        served: &BTreeMap<Prefix, usize>,
+    ) -> Result<Container, TopologyError> {
+        let name = self.name(raw.name)?;
+        let sir_prefix = raw.sir_prefix.as_ref().map(|raw| self.text.prefix(raw)).transpose()?;
+        if let (Some(prefix), Some(raw)) = (sir_prefix, &raw.sir_prefix)
+            && !served.contains_key(&prefix)
+        {
+            let reason = format!("the container's host does not serve {prefix}");
+            return Err(self.text.invalid(raw.span(), reason));
+        }
+        let identifier = self.text.value(&raw.identifier)?;
+        let address = (sir_prefix.unwrap_or(self.sir_prefixes[0]), identifier);
+        once(self.text, &mut self.identifiers, address, &raw.identifier)?;
+        Ok(Container { name, identifier, sir_prefix })
     }
 
     fn name(&mut self, raw: Spanned<String>) -> Result<String, TopologyError> {
@@ -249,10 +291,9 @@ impl<'a> Seen<'a> {
     }
 
     fn locator(&mut self, raw: &Spanned<String>) -> Result<Prefix, TopologyError> {
-        let locator = self.text.value(raw)?;
-        self.text.outside_the_underlay(raw, locator)?;
-        if locator == self.sir_prefix {
-            let reason = format!("{locator} is the SIR prefix; a locator is another one");
+        let locator = self.text.prefix(raw)?;
+        if self.sir_prefixes.contains(&locator) {
+            let reason = format!("{locator} is a SIR prefix; a locator is another one");
             return Err(self.text.invalid(raw.span(), reason));
         }
         once(self.text, &mut self.locators, locator, raw)?;

@@ -38,22 +38,35 @@ fn everything_is_read() {
             uplinks = 2
             vlan = 100
             mtu = 1400
+            [[host.domain]]
+            sir_prefix = "fd00:db8:0:2::/64"
+            locator = "2001:db8:a:2::/64"
             [[host.container]]
             name = "a-1"
             identifier = "2000:0:0:00a1"
+            sir_prefix = "fd00:db8:0:2::/64"
             [[host]]
             name = "h2"
             locator = "2001:db8:b:1::/64"
         "#,
     )
     .unwrap();
-    let container = Container { name: "a-1".into(), identifier: "2000:0:0:a1".parse().unwrap() };
+    let domain = Domain {
+        sir_prefix: "fd00:db8:0:2::/64".parse().unwrap(),
+        locator: "2001:db8:a:2::/64".parse().unwrap(),
+    };
+    let container = Container {
+        name: "a-1".into(),
+        identifier: "2000:0:0:a1".parse().unwrap(),
+        sir_prefix: Some(domain.sir_prefix),
+    };
     let h1 = Host {
         name: "h1".into(),
         locator: "2001:db8:a:1::/64".parse().unwrap(),
         uplinks: 2,
         vlan: Some(100),
         mtu: Some(1400),
+        domains: vec![domain],
         containers: vec![container],
     };
     let h2 = Host {
@@ -62,6 +75,7 @@ fn everything_is_read() {
         uplinks: 1,
         vlan: None,
         mtu: None,
+        domains: vec![],
         containers: vec![],
     };
     let expected = Topology {
@@ -76,6 +90,10 @@ fn everything_is_read() {
         hosts: vec![h1, h2],
     };
     assert_eq!(topology, expected);
+    let (host, container) = topology.containers().next().unwrap();
+    assert_eq!(topology.domain_of(host, container), domain);
+    assert_eq!(topology.address(container).to_string(), "fd00:db8:0:2:2000::a1");
+    assert_eq!(topology.sir_prefixes().len(), 2);
     let json = serde_json::to_string(&expected).unwrap();
     assert_eq!(serde_json::from_str::<Topology>(&json).unwrap(), expected);
 }
@@ -144,7 +162,7 @@ fn a_wrong_value_is_named_with_file_line_key_and_reason() {
         (
             r#""2001:db8:b:1::/64""#,
             r#""fd00:db8:0:1::/64""#,
-            "line 23: `locator`: fd00:db8:0:1::/64 is the SIR prefix; a locator is another one",
+            "line 23: `locator`: fd00:db8:0:1::/64 is a SIR prefix; a locator is another one",
         ),
         (
             r#""2001:db8:b:1::/64""#,
@@ -176,13 +194,58 @@ fn a_wrong_value_is_named_with_file_line_key_and_reason() {
 }
 
 #[test]
+fn a_wrong_domain_is_named_with_file_line_key_and_reason() {
+    let domain = |sir_prefix: &str, locator: &str| {
+        let locator = format!("locator = \"2001:db8:{locator}::/64\"");
+        format!(
+            "locator = \"2001:db8:b:1::/64\"\n[[host.domain]]\n\
+             sir_prefix = \"fd00:db8:0:{sir_prefix}::/64\"\n{locator}"
+        )
+    };
+    let good = r#"locator = "2001:db8:b:1::/64""#;
+    check(&[
+        (
+            good,
+            &domain("1", "b:2"),
+            "line 25: `sir_prefix`: fd00:db8:0:1::/64 is the SIR prefix that every host serves",
+        ),
+        (
+            good,
+            &format!("{}{}", domain("2", "b:2"), &domain("2", "b:3")[good.len()..]),
+            "line 28: `sir_prefix`: `fd00:db8:0:2::/64` stands on line 25 already",
+        ),
+        (
+            good,
+            &domain("2", "a:1"),
+            "line 26: `locator`: `2001:db8:a:1::/64` stands on line 11 already",
+        ),
+        (
+            r#"identifier = "2000:0:0:a1""#,
+            "identifier = \"2000:0:0:a1\"\nsir_prefix = \"fd00:db8:0:2::/64\"",
+            "line 16: `sir_prefix`: the container's host does not serve fd00:db8:0:2::/64",
+        ),
+    ]);
+    let text = TWO.replace("2001:db8:a:1::/64", "fd00:db8:0:2::/64");
+    assert_eq!(
+        refusal(&text.replace(good, &domain("2", "b:2"))),
+        "dir/bad.toml: line 11: `locator`: fd00:db8:0:2::/64 is a SIR prefix; a locator is \
+         another one"
+    );
+    // Each SIR prefix has identifiers of its own.
+    let text = TWO
+        .replace(good, &domain("2", "b:2"))
+        .replace(r#""2000:0:0:b2""#, "\"2000:0:0:a1\"\nsir_prefix = \"fd00:db8:0:2::/64\"");
+    assert_eq!(Topology::parse("two.toml", &text).unwrap().containers().count(), 4);
+}
+
+#[test]
 fn wrong_toml_is_named_with_file_line_key_and_reason() {
     check(&[
         (
             "[[host]]\nname = \"h2\"",
             "[[host]]\nnmae = \"h2\"",
             "line 22: `nmae`: unknown field `nmae`, expected one of `name`, `locator`, \
-             `uplinks`, `vlan`, `mtu`, `container`",
+             `uplinks`, `vlan`, `mtu`, `domain`, `container`",
         ),
         ("[[host]]\nname = \"h2\"", "[[host]]", "line 21: `host`: missing field `name`"),
         (
