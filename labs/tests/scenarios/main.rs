@@ -15,6 +15,7 @@ mod bad_input;
 mod common;
 mod containers;
 mod docs;
+mod domains;
 mod hostile;
 mod lifecycle;
 mod on_link;
