@@ -13,8 +13,9 @@ use serde::Serialize;
 use std::os::unix::process::CommandExt as _;
 
 use crate::{
-    ChecksumMode, Domain, Error, Hook, Host, Identifier, PathMode, Prefix, SourceMode, Topology,
-    error::Doing as _, netns::Netns, network, programs, wait_until,
+    ChecksumMode, Domain, Error, Hook, Host, Identifier, LabName, PathMode, Prefix, SourceMode,
+    Topology, bpf_dir, error::Doing as _, lab_dir::LabDir, netns::Netns, network, programs,
+    wait_until,
 };
 
 /// How long an agent may take to answer after its start.
@@ -65,34 +66,38 @@ pub enum AgentError {
     },
 }
 
-/// The files of one agent: the directory that it is told to run in.
+/// The files of one agent: the directory that it is told to run in, and the
+/// one that it is told to pin in.
 #[derive(Clone, Debug)]
-pub struct AgentDir(PathBuf);
+pub struct AgentDir {
+    path: PathBuf,
+    pins: PathBuf,
+}
 
 impl AgentDir {
-    /// The agent of `host` in the lab with the directory `lab_dir`.
-    pub fn new(lab_dir: &Path, host: &str) -> Self {
-        Self(lab_dir.join(host))
+    /// The agent of `host` in a lab.
+    pub fn new(lab: &LabName, host: &str) -> Self {
+        Self { path: LabDir::path_of(lab).join(host), pins: bpf_dir::of(lab).join(host) }
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Its configuration.
     pub fn config(&self) -> PathBuf {
-        self.0.join("agent.toml")
+        self.path.join("agent.toml")
     }
 
     /// What it prints.
     pub fn log(&self) -> PathBuf {
-        self.0.join("agent.log")
+        self.path.join("agent.log")
     }
 
     /// Where it listens.
     pub fn socket(&self) -> PathBuf {
-        self.0.join("agent.sock")
+        self.path.join("agent.sock")
     }
 
     /// The last lines of what it printed.
@@ -244,6 +249,7 @@ struct Config<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<SourceMode>,
     runtime_dir: &'a Path,
+    bpf_dir: &'a Path,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     domain: &'a Vec<Domain>,
     mapping: Vec<Mapping>,
@@ -270,6 +276,7 @@ fn config(topology: &Topology, host: &Host, dir: &AgentDir) -> String {
         path: topology.path,
         source: topology.source,
         runtime_dir: dir.path(),
+        bpf_dir: &dir.pins,
         domain: &host.domains,
         mapping: topology
             .containers()
@@ -293,12 +300,13 @@ mod tests {
     #[test]
     fn an_agent_is_told_of_the_other_hosts_containers() {
         let mut topology = Topology::builtin("two-hosts").unwrap();
-        let dir = AgentDir::new(Path::new("/run/ila-lab/try"), "h1");
+        let dir = AgentDir::new(&"try".parse().unwrap(), "h1");
         let expected = r#"node = "h1"
 sir_prefix = "fd00:db8:0:1::/64"
 locator = "2001:db8:a:1::/64"
 uplinks = ["up0"]
 runtime_dir = "/run/ila-lab/try/h1"
+bpf_dir = "/sys/fs/bpf/ila-lab/try/h1"
 
 [[mapping]]
 identifier = "2000:0:0:b1"
@@ -326,7 +334,7 @@ locator = "2001:db8:b:1::/64"
     #[test]
     fn an_agent_is_told_of_the_sir_prefixes_that_its_host_serves() {
         let mut topology = Topology::builtin("two-hosts").unwrap();
-        let dir = AgentDir::new(Path::new("/run/ila-lab/try"), "h1");
+        let dir = AgentDir::new(&"try".parse().unwrap(), "h1");
         let domain = |sir_prefix: &str, locator: &str| Domain {
             sir_prefix: sir_prefix.parse().unwrap(),
             locator: locator.parse().unwrap(),

@@ -162,7 +162,7 @@ impl Lab {
     }
 
     fn agent_dir(&self, host: &str) -> Result<AgentDir, Error> {
-        self.host(host).map(|host| AgentDir::new(&self.dir(), &host.name))
+        self.host(host).map(|host| AgentDir::new(&self.plan.lab, &host.name))
     }
 
     fn host(&self, name: &str) -> Result<&Host, Error> {
@@ -194,7 +194,7 @@ impl Lab {
             if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
         };
         self.plan.write(dir)?;
-        lab_dir::prepare_netns_dir()?;
+        lab_dir::prepare_shared(&self.plan.lab)?;
 
         let ip = Ip::new(programs.ip.clone(), dir);
         let mark = self.plan.mark();

@@ -32,11 +32,14 @@
 //!   interface, and so does the file which it is mounted on.
 //! * Links are made directly between namespaces and die with them. Programs
 //!   are in their namespace before they run, and are found by it.
+//! * What agents pin, so that it outlives them, is below a directory of the
+//!   lab's own in the BPF file system.
 //! * The lock on the lab's directory is inherited by helpers, so that nobody
 //!   takes a lab down while a helper of a killed `up` still works at it.
 
 mod address;
 mod agent;
+mod bpf_dir;
 mod capture;
 mod error;
 mod helper;
