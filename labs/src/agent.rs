@@ -13,8 +13,9 @@ use serde::Serialize;
 use std::os::unix::process::CommandExt as _;
 
 use crate::{
-    ChecksumMode, Error, Hook, Host, Identifier, Prefix, Topology, error::Doing as _, netns::Netns,
-    network, programs, wait_until,
+    ChecksumMode, Domain, Error, Hook, Host, Identifier, LabName, PathMode, Prefix, SourceMode,
+    Topology, bpf_dir, error::Doing as _, lab_dir::LabDir, netns::Netns, network, programs,
+    wait_until,
 };
 
 /// How long an agent may take to answer after its start.
@@ -65,34 +66,38 @@ pub enum AgentError {
     },
 }
 
-/// The files of one agent: the directory that it is told to run in.
+/// The files of one agent: the directory that it is told to run in, and the
+/// one that it is told to pin in.
 #[derive(Clone, Debug)]
-pub struct AgentDir(PathBuf);
+pub struct AgentDir {
+    path: PathBuf,
+    pins: PathBuf,
+}
 
 impl AgentDir {
-    /// The agent of `host` in the lab with the directory `lab_dir`.
-    pub fn new(lab_dir: &Path, host: &str) -> Self {
-        Self(lab_dir.join(host))
+    /// The agent of `host` in a lab.
+    pub fn new(lab: &LabName, host: &str) -> Self {
+        Self { path: LabDir::path_of(lab).join(host), pins: bpf_dir::of(lab).join(host) }
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Its configuration.
     pub fn config(&self) -> PathBuf {
-        self.0.join("agent.toml")
+        self.path.join("agent.toml")
     }
 
     /// What it prints.
     pub fn log(&self) -> PathBuf {
-        self.0.join("agent.log")
+        self.path.join("agent.log")
     }
 
     /// Where it listens.
     pub fn socket(&self) -> PathBuf {
-        self.0.join("agent.sock")
+        self.path.join("agent.sock")
     }
 
     /// The last lines of what it printed.
@@ -193,6 +198,9 @@ impl Agent {
             .args(["container", "add", &container.name, "--netns"])
             .arg(netns)
             .args(["--identifier", &container.identifier.to_string()]);
+        if let Some(sir_prefix) = container.sir_prefix {
+            command.args(["--sir-prefix", &sir_prefix.to_string()]);
+        }
         let output = programs::run(command, ADD, interrupted)?;
         if output.status.success() {
             return Ok(());
@@ -231,38 +239,54 @@ struct Config<'a> {
     node: &'a str,
     sir_prefix: Prefix,
     locator: Prefix,
-    uplinks: [&'a str; 1],
+    uplinks: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     checksum_mode: Option<ChecksumMode>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hook: Option<Hook>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<PathMode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<SourceMode>,
     runtime_dir: &'a Path,
+    bpf_dir: &'a Path,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    domain: &'a Vec<Domain>,
     mapping: Vec<Mapping>,
 }
 
 #[derive(Serialize)]
 struct Mapping {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sir_prefix: Option<Prefix>,
     identifier: Identifier,
     locator: Prefix,
 }
 
 /// The configuration of the agent of `host`, which has to know where the
-/// containers of all other hosts are.
+/// containers of all other hosts are, as far as it serves their SIR prefixes.
 fn config(topology: &Topology, host: &Host, dir: &AgentDir) -> String {
     let config = Config {
         node: &host.name,
         sir_prefix: topology.sir_prefix,
         locator: host.locator,
-        uplinks: [network::UPLINK],
+        uplinks: network::uplinks(host),
         checksum_mode: topology.checksum_mode,
         hook: topology.hook,
+        path: topology.path,
+        source: topology.source,
         runtime_dir: dir.path(),
+        bpf_dir: &dir.pins,
+        domain: &host.domains,
         mapping: topology
             .containers()
             .filter(|(other, _)| other.name != host.name)
-            .map(|(other, container)| Mapping {
+            .map(|(other, container)| (container, topology.domain_of(other, container)))
+            .filter(|(_, there)| topology.domains(host).any(|it| it.sir_prefix == there.sir_prefix))
+            .map(|(container, there)| Mapping {
+                sir_prefix: container.sir_prefix,
                 identifier: container.identifier,
-                locator: other.locator,
+                locator: there.locator,
             })
             .collect(),
     };
@@ -276,12 +300,13 @@ mod tests {
     #[test]
     fn an_agent_is_told_of_the_other_hosts_containers() {
         let mut topology = Topology::builtin("two-hosts").unwrap();
-        let dir = AgentDir::new(Path::new("/run/ila-lab/try"), "h1");
+        let dir = AgentDir::new(&"try".parse().unwrap(), "h1");
         let expected = r#"node = "h1"
 sir_prefix = "fd00:db8:0:1::/64"
 locator = "2001:db8:a:1::/64"
 uplinks = ["up0"]
 runtime_dir = "/run/ila-lab/try/h1"
+bpf_dir = "/sys/fs/bpf/ila-lab/try/h1"
 
 [[mapping]]
 identifier = "2000:0:0:b1"
@@ -295,10 +320,44 @@ locator = "2001:db8:b:1::/64"
 
         topology.checksum_mode = Some(ChecksumMode::NoAction);
         topology.hook = Some(Hook::Clsact);
-        let modes = "checksum_mode = \"no-action\"\nhook = \"clsact\"\nruntime_dir";
+        topology.path = Some(PathMode::Slow);
+        topology.source = Some(SourceMode::Locator);
+        topology.hosts[0].uplinks = 2;
+        let modes = "checksum_mode = \"no-action\"\nhook = \"clsact\"\npath = \"slow\"\n\
+                     source = \"locator\"\nruntime_dir";
         assert_eq!(
             config(&topology, &topology.hosts[0], &dir),
-            expected.replace("runtime_dir", modes)
+            expected.replace("runtime_dir", modes).replace(r#"["up0"]"#, r#"["up0", "up1"]"#)
         );
+    }
+
+    #[test]
+    fn an_agent_is_told_of_the_sir_prefixes_that_its_host_serves() {
+        let mut topology = Topology::builtin("two-hosts").unwrap();
+        let dir = AgentDir::new(&"try".parse().unwrap(), "h1");
+        let domain = |sir_prefix: &str, locator: &str| Domain {
+            sir_prefix: sir_prefix.parse().unwrap(),
+            locator: locator.parse().unwrap(),
+        };
+        topology.hosts[0].domains = vec![domain("fd00:db8:0:2::/64", "2001:db8:a:2::/64")];
+        topology.hosts[1].domains = vec![
+            domain("fd00:db8:0:2::/64", "2001:db8:b:2::/64"),
+            domain("fd00:db8:0:3::/64", "2001:db8:b:3::/64"),
+        ];
+        for (index, prefix) in [(0, "fd00:db8:0:2::/64"), (1, "fd00:db8:0:3::/64")] {
+            topology.hosts[1].containers[index].sir_prefix = Some(prefix.parse().unwrap());
+        }
+        let told = config(&topology, &topology.hosts[0], &dir);
+        let expected = r#"
+[[domain]]
+sir_prefix = "fd00:db8:0:2::/64"
+locator = "2001:db8:a:2::/64"
+
+[[mapping]]
+sir_prefix = "fd00:db8:0:2::/64"
+identifier = "2000:0:0:b1"
+locator = "2001:db8:b:2::/64"
+"#;
+        assert!(told.ends_with(expected), "{told}");
     }
 }

@@ -165,5 +165,5 @@ fn iperf(lab: &Lab) -> Result<()> {
 fn topology_address(topology: &Topology) -> Result<String> {
     let container = topology.containers().map(|(_, it)| it).find(|it| it.name == TO);
     let container = container.context("the demo's topology has its containers")?;
-    Ok(topology.sir_prefix.address(container.identifier).to_string())
+    Ok(topology.address(container).to_string())
 }

@@ -62,6 +62,12 @@ pub enum Error {
         /// The paths.
         names: String,
     },
+    /// There is no BPF file system, and none can be had.
+    #[error(
+        "cannot mount the BPF file system on /sys/fs/bpf: {0}; \
+         in a container, have it mounted there from outside, or the right to mount it"
+    )]
+    NoBpfFs(nix::Error),
     /// A signal asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -81,9 +87,11 @@ pub enum Error {
         /// Why it could not.
         source: io::Error,
     },
-    /// `ip` refused something.
-    #[error("`ip` failed in {place}: {output}")]
-    Ip {
+    /// A helper refused something.
+    #[error("`{program}` failed in {place}: {output}")]
+    Helper {
+        /// Which one.
+        program: String,
         /// The namespace.
         place: String,
         /// What it printed, or how it ended.

@@ -20,8 +20,8 @@ use crate::{
     ip::Ip,
     lab_dir::{self, LabDir},
     netns::{self, Netns},
-    network,
-    plan::{NodeKind, Plan, PlannedNode},
+    network, nft,
+    plan::{NodeKind, Plan, PlannedNode, ROUTER},
     process, programs, take_down, wait_until,
 };
 
@@ -53,7 +53,7 @@ impl Lab {
     pub fn up(topology: &Topology, name: &str, options: &Options) -> Result<Self, Error> {
         let plan = Plan::new(name.parse()?, topology.clone());
         programs::require_root()?;
-        let programs = Programs::find(options)?;
+        let programs = Programs::find(topology, options)?;
         let dir = LabDir::create(&plan.lab)?;
         if Plan::read(dir.path())?.is_some() {
             return Err(Error::Exists(plan.lab));
@@ -129,7 +129,7 @@ impl Lab {
             let all = self.plan.topology.containers().map(|(_, it)| it.name.as_str());
             self.no_such("container", container, all)
         })?;
-        Ok(self.plan.topology.sir_prefix.address(found.identifier))
+        Ok(self.plan.topology.address(found))
     }
 
     /// The address of a host on its link to the router: what reaches the host
@@ -162,7 +162,7 @@ impl Lab {
     }
 
     fn agent_dir(&self, host: &str) -> Result<AgentDir, Error> {
-        self.host(host).map(|host| AgentDir::new(&self.dir(), &host.name))
+        self.host(host).map(|host| AgentDir::new(&self.plan.lab, &host.name))
     }
 
     fn host(&self, name: &str) -> Result<&Host, Error> {
@@ -194,7 +194,7 @@ impl Lab {
             if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
         };
         self.plan.write(dir)?;
-        lab_dir::prepare_netns_dir()?;
+        lab_dir::prepare_shared(&self.plan.lab)?;
 
         let ip = Ip::new(programs.ip.clone(), dir);
         let mark = self.plan.mark();
@@ -203,6 +203,10 @@ impl Lab {
             netns::create(&node.path(), &mark, &ip, || network::settle(node.kind))?;
         }
         network::connect(&self.plan, &ip)?;
+        if let Some(nft) = &programs.nft {
+            let router = self.plan.node(ROUTER).expect("every plan has a router");
+            nft::refuse_sources(nft, dir, &router.path())?;
+        }
 
         for host in &self.plan.topology.hosts {
             check()?;
@@ -276,7 +280,7 @@ impl Drop for Lab {
 /// A node of a lab: its namespace.
 #[derive(Debug)]
 pub struct Node {
-    netns: Netns,
+    pub(crate) netns: Netns,
     path: PathBuf,
     kind: NodeKind,
 }
@@ -287,6 +291,14 @@ impl Node {
         let mut command = Command::new(program);
         self.netns.enter(&mut command);
         command
+    }
+
+    /// Does `work` on a thread inside the node's namespace.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        let inside = || self.netns.enter_here().map(|()| work());
+        thread::scope(|scope| {
+            scope.spawn(inside).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Where its namespace is published.
@@ -360,6 +372,7 @@ pub fn list() -> Result<Vec<Summary>, Error> {
 /// The programs that bringing up a lab takes, found before anything is made.
 struct Programs {
     ip: PathBuf,
+    nft: Option<PathBuf>,
     agent: PathBuf,
     ctl: PathBuf,
 }
@@ -367,10 +380,11 @@ struct Programs {
 const CTL: &str = "ila-ctl";
 
 impl Programs {
-    fn find(options: &Options) -> Result<Self, Error> {
+    fn find(topology: &Topology, options: &Options) -> Result<Self, Error> {
         let bin_dir = options.bin_dir.as_deref();
         Ok(Self {
             ip: programs::ip()?,
+            nft: topology.router.strict_sources.then(programs::nft).transpose()?,
             agent: programs::ours("ila-agent", bin_dir)?,
             ctl: programs::ours(CTL, bin_dir)?,
         })

@@ -15,7 +15,7 @@ use nix::{
     fcntl::{FcntlArg, FdFlag, Flock, FlockArg, fcntl},
 };
 
-use crate::{Error, LabName, error::Doing as _, netns_dir, wait_until};
+use crate::{Error, LabName, bpf_dir, error::Doing as _, netns_dir, wait_until};
 
 /// Where the directories of all labs are.
 pub const STATE_DIR: &str = "/run/ila-lab";
@@ -94,6 +94,7 @@ impl LabDir {
         // directory, by which the next `down` finds the rest.
         if !others {
             netns_dir::release()?;
+            bpf_dir::release()?;
         }
         fs::remove_dir(&self.path).doing(|| format!("remove {}", self.path.display()))?;
         match fs::remove_dir(STATE_DIR) {
@@ -114,10 +115,12 @@ impl LabDir {
     }
 }
 
-/// Makes the directory of namespaces ready to publish in. For who holds a lab.
-pub fn prepare_netns_dir() -> Result<(), Error> {
+/// Makes ready the directories of others in which a lab publishes namespaces
+/// and pins programs. For who holds the lab.
+pub fn prepare_shared(lab: &LabName) -> Result<(), Error> {
     let _all_labs = lock_all_labs()?;
-    netns_dir::prepare()
+    netns_dir::prepare()?;
+    bpf_dir::prepare(lab)
 }
 
 /// The names of all labs that have a directory.

@@ -18,6 +18,9 @@
 //! # }
 //! ```
 //!
+//! A [`Stream`] of numbered datagrams between two nodes says what became of
+//! each of them.
+//!
 //! # What a lab leaves behind: nothing
 //!
 //! However a lab ends, [`take_down()`] finds all of it and nothing else:
@@ -29,13 +32,17 @@
 //!   interface, and so does the file which it is mounted on.
 //! * Links are made directly between namespaces and die with them. Programs
 //!   are in their namespace before they run, and are found by it.
+//! * What agents pin, so that it outlives them, is below a directory of the
+//!   lab's own in the BPF file system.
 //! * The lock on the lab's directory is inherited by helpers, so that nobody
 //!   takes a lab down while a helper of a killed `up` still works at it.
 
 mod address;
 mod agent;
+mod bpf_dir;
 mod capture;
 mod error;
+mod helper;
 mod ip;
 mod lab;
 mod lab_dir;
@@ -43,9 +50,11 @@ mod mounts;
 mod netns;
 mod netns_dir;
 mod network;
+mod nft;
 mod plan;
 mod process;
 mod programs;
+mod stream;
 mod take_down;
 mod topology;
 mod wait;
@@ -56,6 +65,10 @@ pub use capture::{Capture, Packet};
 pub use error::Error;
 pub use lab::{Lab, Node, Options, State, Summary, list};
 pub use plan::{LabName, NodeKind, ROUTER};
+pub use stream::{Report, Stream};
 pub use take_down::take_down;
-pub use topology::{ChecksumMode, Container, Hook, Host, Topology, TopologyError};
+pub use topology::{
+    ChecksumMode, Container, Domain, Hook, Host, PathMode, Router, SourceMode, Topology,
+    TopologyError,
+};
 pub use wait::wait_until;

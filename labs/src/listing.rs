@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
-use ila_labs::{Container, Host, Lab, State, Summary, Topology};
+use ila_labs::{Container, Host, State, Summary, Topology};
 use serde_json::{Value, json};
 
 use crate::cli::Format;
@@ -32,18 +32,18 @@ pub fn labs(format: Format) -> Result<String> {
     }
 }
 
-/// The containers of a lab with their addresses.
-pub fn containers(lab: &Lab) -> Result<String> {
+/// The containers of a topology with their addresses.
+pub fn containers(topology: &Topology) -> String {
     let mut table = table(&["HOST", "LOCATOR", "CONTAINER", "ADDRESS"]);
-    for (host, container) in lab.topology().containers() {
+    for (host, container) in topology.containers() {
         table.add_row([
             host.name.clone(),
-            host.locator.to_string(),
+            topology.domain_of(host, container).locator.to_string(),
             container.name.clone(),
-            lab.address(&container.name)?.to_string(),
+            topology.address(container).to_string(),
         ]);
     }
-    Ok(table.trim_fmt())
+    table.trim_fmt()
 }
 
 /// How much a topology has.
@@ -58,7 +58,7 @@ fn lab_json(lab: &Summary) -> Value {
         json!({
             "name": container.name,
             "identifier": container.identifier,
-            "address": topology.sir_prefix.address(container.identifier),
+            "address": topology.address(container),
         })
     };
     let host = |topology: &Topology, host: &Host| {

@@ -54,13 +54,13 @@ fn up(topology: &str, name: Option<String>, no_register: bool) -> Result<()> {
     let name = name.unwrap_or_else(|| topology.name.clone());
     let lab = Lab::up(&topology, &name, &options)?;
     let seconds = started.elapsed().as_secs_f64();
-    let containers = listing::containers(&lab)?;
     // It is up, whether or not anybody wants to know.
     lab.keep();
     say(&format!(
-        "lab `{name}` is up in {seconds:.2} s: {}\n{containers}\n\
+        "lab `{name}` is up in {seconds:.2} s: {}\n{}\n\
          take it down with: ila-lab down {name}",
-        listing::contents(&topology)
+        listing::contents(&topology),
+        listing::containers(&topology)
     ))
 }
 

@@ -58,6 +58,11 @@ impl Netns {
         self.file.metadata().map(|it| NetnsId(it.dev(), it.ino()))
     }
 
+    /// Moves this thread into it.
+    pub fn enter_here(&self) -> Result<(), Error> {
+        setns(&*self.file, CloneFlags::CLONE_NEWNET).doing(|| "enter a namespace".to_owned())
+    }
+
     /// Lets `command` run in it: from before its first instruction, so that
     /// whoever sees the process sees it there.
     pub fn enter(&self, command: &mut Command) {

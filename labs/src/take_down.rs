@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, io, path::PathBuf};
 use crate::{
     Error, LabName,
     agent::AgentDir,
+    bpf_dir,
     error::Doing as _,
     ip::Ip,
     lab_dir::LabDir,
@@ -62,11 +63,12 @@ fn clear_planned(plan: &Plan, dir: &LabDir, ip: &Ip<'_>) -> Result<Vec<PathBuf>,
     }
     mounts::unmount_below(dir.path())?;
     for host in plan.nodes_of(NodeKind::Host) {
-        let agent = AgentDir::new(dir.path(), &host.name);
+        let agent = AgentDir::new(&plan.lab, &host.name);
         match fs::remove_dir_all(agent.path()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.doing(|| format!("remove {}", agent.path().display()))?,
         }
     }
+    bpf_dir::remove(&plan.lab)?;
     Ok(foreign)
 }

@@ -1,6 +1,6 @@
 //! Topologies: which hosts and containers a lab has.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, net::Ipv6Addr, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,16 +20,37 @@ pub struct Topology {
     /// The name of the file without its ending; what a lab of it is called
     /// that was given no other name.
     pub name: String,
-    /// The SIR prefix of all containers.
+    /// The SIR prefix that all hosts serve, and of all containers that have no
+    /// other.
     pub sir_prefix: Prefix,
     /// How agents keep checksums right; without it they decide.
     pub checksum_mode: Option<ChecksumMode>,
     /// By which hook agents attach their programs; without it they decide.
     pub hook: Option<Hook>,
+    /// By which path agents send packets on; without it they decide.
+    pub path: Option<PathMode>,
+    /// Which source packets have on the underlay; without it agents decide.
+    pub source: Option<SourceMode>,
     /// The largest packet on the links between hosts and router, in bytes.
     pub mtu: u16,
+    /// What is special about the router.
+    #[serde(default)]
+    pub router: Router,
     /// The hosts, in the order of the file.
     pub hosts: Vec<Host>,
+}
+
+/// What is special about the router.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Router {
+    /// It drops packets from a source that it would not reach by the link
+    /// which they come from.
+    pub strict_sources: bool,
+    /// It reaches the SIR prefix by this host.
+    pub sir_via: Option<String>,
+    /// It takes each locator for a prefix on the link to its host, and solicits
+    /// the addresses one by one.
+    pub on_link_locators: bool,
 }
 
 /// A host.
@@ -39,8 +60,28 @@ pub struct Host {
     pub name: String,
     /// Its locator.
     pub locator: Prefix,
+    /// How many links it has to the router.
+    #[serde(default = "one")]
+    pub uplinks: u8,
+    /// The VLAN that its links carry the underlay in; without it there is none.
+    pub vlan: Option<u16>,
+    /// The largest packet on its links, in bytes; without it that of the
+    /// topology.
+    pub mtu: Option<u16>,
+    /// The SIR prefixes that it serves beside that of the topology.
+    #[serde(default)]
+    pub domains: Vec<Domain>,
     /// The containers that start on it, in the order of the file.
     pub containers: Vec<Container>,
+}
+
+/// A SIR prefix and the locator of a host in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// The SIR prefix.
+    pub sir_prefix: Prefix,
+    /// The locator.
+    pub locator: Prefix,
 }
 
 /// A container.
@@ -50,6 +91,8 @@ pub struct Container {
     pub name: String,
     /// Its identifier.
     pub identifier: Identifier,
+    /// Its SIR prefix; without one it has that of the topology.
+    pub sir_prefix: Option<Prefix>,
 }
 
 /// How checksums are kept right.
@@ -62,6 +105,26 @@ pub enum ChecksumMode {
     NeutralMapAuto,
     /// Nothing is adjusted.
     NoAction,
+}
+
+/// By which path an agent sends packets on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PathMode {
+    /// Past the host's stack.
+    Fast,
+    /// Through the host's stack.
+    Slow,
+}
+
+/// Which source packets have on the underlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceMode {
+    /// The sender's SIR address.
+    Sir,
+    /// That address under the locator of the sender's host.
+    Locator,
 }
 
 /// By which hook an agent attaches its programs.
@@ -145,6 +208,37 @@ impl Topology {
     pub fn containers(&self) -> impl Iterator<Item = (&Host, &Container)> {
         self.hosts.iter().flat_map(|host| host.containers.iter().map(move |it| (host, it)))
     }
+
+    /// The SIR address of a container.
+    #[must_use]
+    pub fn address(&self, container: &Container) -> Ipv6Addr {
+        container.sir_prefix.unwrap_or(self.sir_prefix).address(container.identifier)
+    }
+
+    /// All SIR prefixes that a host serves, that of the topology first.
+    pub fn domains(&self, host: &Host) -> impl Iterator<Item = Domain> {
+        let first = Domain { sir_prefix: self.sir_prefix, locator: host.locator };
+        std::iter::once(first).chain(host.domains.iter().copied())
+    }
+
+    /// The SIR prefix of a container of `host`, and the locator that leads
+    /// there.
+    #[must_use]
+    pub fn domain_of(&self, host: &Host, container: &Container) -> Domain {
+        let wanted = container.sir_prefix.unwrap_or(self.sir_prefix);
+        self.domains(host).find(|it| it.sir_prefix == wanted).expect("it is checked")
+    }
+
+    /// All SIR prefixes.
+    #[must_use]
+    pub fn sir_prefixes(&self) -> BTreeSet<Prefix> {
+        let domains = self.hosts.iter().flat_map(|host| &host.domains);
+        domains.map(|it| it.sir_prefix).chain([self.sir_prefix]).collect()
+    }
+}
+
+fn one() -> u8 {
+    1
 }
 
 #[cfg(test)]

@@ -25,28 +25,57 @@ fn everything_is_read() {
             sir_prefix = "fd00:db8:0:1::/64"
             checksum_mode = "neutral-map-auto"
             hook = "clsact"
+            path = "slow"
+            source = "locator"
             mtu = 9000
+            [router]
+            strict_sources = true
+            sir_via = "h2"
+            on_link_locators = true
             [[host]]
             name = "h1"
             locator = "2001:db8:a:1::/64"
+            uplinks = 2
+            vlan = 100
+            mtu = 1400
+            [[host.domain]]
+            sir_prefix = "fd00:db8:0:2::/64"
+            locator = "2001:db8:a:2::/64"
             [[host.container]]
             name = "a-1"
             identifier = "2000:0:0:00a1"
+            sir_prefix = "fd00:db8:0:2::/64"
             [[host]]
             name = "h2"
             locator = "2001:db8:b:1::/64"
         "#,
     )
     .unwrap();
-    let container = Container { name: "a-1".into(), identifier: "2000:0:0:a1".parse().unwrap() };
+    let domain = Domain {
+        sir_prefix: "fd00:db8:0:2::/64".parse().unwrap(),
+        locator: "2001:db8:a:2::/64".parse().unwrap(),
+    };
+    let container = Container {
+        name: "a-1".into(),
+        identifier: "2000:0:0:a1".parse().unwrap(),
+        sir_prefix: Some(domain.sir_prefix),
+    };
     let h1 = Host {
         name: "h1".into(),
         locator: "2001:db8:a:1::/64".parse().unwrap(),
+        uplinks: 2,
+        vlan: Some(100),
+        mtu: Some(1400),
+        domains: vec![domain],
         containers: vec![container],
     };
     let h2 = Host {
         name: "h2".into(),
         locator: "2001:db8:b:1::/64".parse().unwrap(),
+        uplinks: 1,
+        vlan: None,
+        mtu: None,
+        domains: vec![],
         containers: vec![],
     };
     let expected = Topology {
@@ -54,10 +83,17 @@ fn everything_is_read() {
         sir_prefix: "fd00:db8:0:1::/64".parse().unwrap(),
         checksum_mode: Some(ChecksumMode::NeutralMapAuto),
         hook: Some(Hook::Clsact),
+        path: Some(PathMode::Slow),
+        source: Some(SourceMode::Locator),
         mtu: 9000,
+        router: Router { strict_sources: true, sir_via: Some("h2".into()), on_link_locators: true },
         hosts: vec![h1, h2],
     };
     assert_eq!(topology, expected);
+    let (host, container) = topology.containers().next().unwrap();
+    assert_eq!(topology.domain_of(host, container), domain);
+    assert_eq!(topology.address(container).to_string(), "fd00:db8:0:2:2000::a1");
+    assert_eq!(topology.sir_prefixes().len(), 2);
     let json = serde_json::to_string(&expected).unwrap();
     assert_eq!(serde_json::from_str::<Topology>(&json).unwrap(), expected);
 }
@@ -126,7 +162,7 @@ fn a_wrong_value_is_named_with_file_line_key_and_reason() {
         (
             r#""2001:db8:b:1::/64""#,
             r#""fd00:db8:0:1::/64""#,
-            "line 23: `locator`: fd00:db8:0:1::/64 is the SIR prefix; a locator is another one",
+            "line 23: `locator`: fd00:db8:0:1::/64 is a SIR prefix; a locator is another one",
         ),
         (
             r#""2001:db8:b:1::/64""#,
@@ -134,7 +170,72 @@ fn a_wrong_value_is_named_with_file_line_key_and_reason() {
             "line 23: `locator`: 2001:db8:ffff::/64 lies in 2001:db8:ffff::/48, which the lab \
              numbers its links from",
         ),
+        (
+            r#"locator = "2001:db8:b:1::/64""#,
+            "locator = \"2001:db8:b:1::/64\"\nmtu = 1279",
+            "line 24: `mtu`: 1279 is not between 1280 and 65535",
+        ),
+        (
+            r#"locator = "2001:db8:b:1::/64""#,
+            "locator = \"2001:db8:b:1::/64\"\nuplinks = 0",
+            "line 24: `uplinks`: 0 is not between 1 and 4",
+        ),
+        (
+            r#"locator = "2001:db8:b:1::/64""#,
+            "locator = \"2001:db8:b:1::/64\"\nvlan = 4095",
+            "line 24: `vlan`: 4095 is not between 1 and 4094",
+        ),
+        (
+            "[[host]]",
+            "[router]\nsir_via = \"a1\"\n[[host]]",
+            "line 10: `sir_via`: `a1` is no host of this topology",
+        ),
     ]);
+}
+
+#[test]
+fn a_wrong_domain_is_named_with_file_line_key_and_reason() {
+    let domain = |sir_prefix: &str, locator: &str| {
+        let locator = format!("locator = \"2001:db8:{locator}::/64\"");
+        format!(
+            "locator = \"2001:db8:b:1::/64\"\n[[host.domain]]\n\
+             sir_prefix = \"fd00:db8:0:{sir_prefix}::/64\"\n{locator}"
+        )
+    };
+    let good = r#"locator = "2001:db8:b:1::/64""#;
+    check(&[
+        (
+            good,
+            &domain("1", "b:2"),
+            "line 25: `sir_prefix`: fd00:db8:0:1::/64 is the SIR prefix that every host serves",
+        ),
+        (
+            good,
+            &format!("{}{}", domain("2", "b:2"), &domain("2", "b:3")[good.len()..]),
+            "line 28: `sir_prefix`: `fd00:db8:0:2::/64` stands on line 25 already",
+        ),
+        (
+            good,
+            &domain("2", "a:1"),
+            "line 26: `locator`: `2001:db8:a:1::/64` stands on line 11 already",
+        ),
+        (
+            r#"identifier = "2000:0:0:a1""#,
+            "identifier = \"2000:0:0:a1\"\nsir_prefix = \"fd00:db8:0:2::/64\"",
+            "line 16: `sir_prefix`: the container's host does not serve fd00:db8:0:2::/64",
+        ),
+    ]);
+    let text = TWO.replace("2001:db8:a:1::/64", "fd00:db8:0:2::/64");
+    assert_eq!(
+        refusal(&text.replace(good, &domain("2", "b:2"))),
+        "dir/bad.toml: line 11: `locator`: fd00:db8:0:2::/64 is a SIR prefix; a locator is \
+         another one"
+    );
+    // Each SIR prefix has identifiers of its own.
+    let text = TWO
+        .replace(good, &domain("2", "b:2"))
+        .replace(r#""2000:0:0:b2""#, "\"2000:0:0:a1\"\nsir_prefix = \"fd00:db8:0:2::/64\"");
+    assert_eq!(Topology::parse("two.toml", &text).unwrap().containers().count(), 4);
 }
 
 #[test]
@@ -144,7 +245,7 @@ fn wrong_toml_is_named_with_file_line_key_and_reason() {
             "[[host]]\nname = \"h2\"",
             "[[host]]\nnmae = \"h2\"",
             "line 22: `nmae`: unknown field `nmae`, expected one of `name`, `locator`, \
-             `container`",
+             `uplinks`, `vlan`, `mtu`, `domain`, `container`",
         ),
         ("[[host]]\nname = \"h2\"", "[[host]]", "line 21: `host`: missing field `name`"),
         (
@@ -166,6 +267,21 @@ fn wrong_toml_is_named_with_file_line_key_and_reason() {
             "sir_prefix",
             "hook = \"xdp\"\nsir_prefix",
             "line 7: `hook`: unknown variant `xdp`, expected one of `auto`, `tcx`, `clsact`",
+        ),
+        (
+            "sir_prefix",
+            "path = \"past\"\nsir_prefix",
+            "line 7: `path`: unknown variant `past`, expected `fast` or `slow`",
+        ),
+        (
+            "sir_prefix",
+            "source = \"host\"\nsir_prefix",
+            "line 7: `source`: unknown variant `host`, expected `sir` or `locator`",
+        ),
+        (
+            "sir_prefix",
+            "router = 1\nsir_prefix",
+            "line 7: `router`: invalid type: integer `1`, expected struct RawRouter",
         ),
         (
             "sir_prefix",

@@ -130,6 +130,11 @@ impl TestLab {
         Path::new("/run/netns").join(self.netns_name(node))
     }
 
+    /// Where its agents pin what outlives them.
+    pub fn pins(&self) -> PathBuf {
+        Path::new("/sys/fs/bpf/ila-lab").join(&self.name)
+    }
+
     /// What `ip netns` calls the namespace of a node.
     pub fn netns_name(&self, node: &str) -> String {
         format!("ila-{}-{node}", self.name)

@@ -159,8 +159,10 @@ fn the_two_hosts_how_to() {
         // Two hosts on one machine: each with files of its own where the page
         // says that they are.
         let mut bash = overlay.node(host).command("unshare");
-        bash.args(["--mount", "bash", "-c"])
-            .arg("for dir in /etc /run; do mount -t tmpfs tmpfs $dir; done; exec bash");
+        bash.args(["--mount", "bash", "-c"]).arg(
+            "for dir in /etc /run; do mount -t tmpfs tmpfs $dir; done; \
+                 mount -t bpf bpf /sys/fs/bpf; exec bash",
+        );
         shells.insert(host, Shell::start(&mut bash));
     }
     let mut said = String::new();

@@ -69,6 +69,30 @@ fn a_lab_within_somebody_elses_namespaces() {
 }
 
 #[test]
+fn a_lab_mounts_the_bpf_file_system_where_there_is_none() {
+    for others_pin in [false, true] {
+        let world = World::enter(Mounts::Private);
+        let none = None::<&str>;
+        mount(none, "/sys/fs/bpf", Some("tmpfs"), MsFlags::empty(), none).unwrap();
+        let lab = TestLab::new("bpffs");
+        let before = world.look();
+        ok(&mut lab.up("two-hosts"));
+        assert!(lab.pins().join("h1").is_dir());
+        let others = Path::new("/sys/fs/bpf/others");
+        if others_pin {
+            fs::create_dir(others).unwrap();
+        }
+        ok(&mut lab.down());
+        assert!(!lab.pins().exists());
+        if others_pin {
+            assert!(others.is_dir(), "what others pin is not unmounted");
+        } else {
+            before.assert_same(&world.look(), "a lab without a BPF file system");
+        }
+    }
+}
+
+#[test]
 fn interrupted_at_any_moment_up_takes_everything_down_itself() {
     let world = World::enter(Mounts::Private);
     let lab = TestLab::new("int");

@@ -9,12 +9,21 @@
 )]
 
 mod agent;
+mod agent_killed;
+mod agent_upgraded;
 mod bad_input;
 mod common;
 mod containers;
 mod docs;
+mod domains;
 mod hostile;
 mod lifecycle;
+mod on_link;
 mod overlay;
+mod pmtu;
+mod rpf_underlay;
+mod stream;
+mod traceroute;
 mod traffic;
+mod underlay;
 mod wire;

@@ -10,10 +10,9 @@ use std::{
     time::Duration,
 };
 
-use ila_labs::{Lab, Node, Options, Topology, wait_until};
+use ila_labs::{Lab, Node, Options, Stream, Topology, wait_until};
 use nix::{
     fcntl::{Flock, FlockArg},
-    sched::{CloneFlags, setns},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -76,6 +75,14 @@ impl Overlay {
         let to = self.address(to).to_string();
         let ping = self.node(from).command("ping").args(["-c1", "-W1", &to]).output();
         ping.expect("ping can be run").status.success()
+    }
+
+    /// Starts a stream between two containers, and waits until it flows.
+    pub fn stream(&self, from: &str, to: &str, rate: u32) -> Stream {
+        let stream = Stream::start(&self.node(from), &self.node(to), self.address(to), rate);
+        let stream = stream.expect("it can be sent");
+        flows_on(&stream, u64::from(rate) / 10);
+        stream
     }
 
     /// How many packets a host has counted under a fate.
@@ -157,6 +164,17 @@ impl Overlay {
     }
 }
 
+/// The text of a topology whose router is told `lines`.
+pub fn with_router(text: &str, lines: &str) -> String {
+    text.replacen("[[host]]", &format!("[router]\n{lines}\n[[host]]"), 1)
+}
+
+/// The text of a topology whose host `name` is told `lines`.
+pub fn with_host(text: &str, name: &str, lines: &str) -> String {
+    let name = format!("name = \"{name}\"\n");
+    text.replacen(&name, &format!("{name}{lines}\n"), 1)
+}
+
 /// A namespace of the test's own, by a name that `ip` knows.
 pub struct Netns(pub String);
 
@@ -202,14 +220,14 @@ pub fn bin_dir() -> PathBuf {
 
 /// Does `work` on a thread inside the node's network namespace.
 pub fn inside<T: Send>(node: &Node, work: impl FnOnce() -> T + Send) -> T {
-    let file = File::open(node.netns()).expect("the namespace is there");
-    thread::scope(|scope| {
-        let inside = scope.spawn(|| {
-            setns(&file, CloneFlags::CLONE_NEWNET).expect("root may enter it");
-            work()
-        });
-        inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    node.inside(work).expect("root may enter it")
+}
+
+/// Waits until a stream has brought as many datagrams more.
+pub fn flows_on(stream: &Stream, datagrams: u64) {
+    let goal = stream.received() + datagrams;
+    wait_until(PATIENCE, "datagrams", || (stream.received() >= goal).then_some(()))
+        .unwrap_or_else(|error| panic!("{error}: {} of {goal} came", stream.received()));
 }
 
 /// Answers every datagram with itself until the socket times out.

@@ -1,0 +1,38 @@
+//! Agents that end and come back while datagrams flow.
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    overlay::{Overlay, flows_on},
+    stream::{RATE, expect_perfect},
+};
+
+/// What flows between two events.
+const BETWEEN: u64 = RATE as u64 / 4;
+
+const HOSTS: [&str; 2] = ["h1", "h2"];
+
+/// The kernel does the work; an agent only tells it what to do.
+#[test]
+fn a_stream_does_not_notice_that_the_agents_of_both_ends_end_and_come_back() {
+    for hook in ["tcx", "clsact"] {
+        let overlay = Overlay::up(&format!("killed-{hook}"), "two-hosts", |text| {
+            format!("hook = \"{hook}\"\n{text}")
+        });
+        let stream = overlay.stream("a1", "b1", RATE);
+        let mut agents = Vec::new();
+        for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+            for host in HOSTS {
+                overlay.end_agent(host, signal);
+                flows_on(&stream, BETWEEN);
+            }
+            for host in HOSTS {
+                agents.push(overlay.start_agent(host));
+                flows_on(&stream, BETWEEN);
+            }
+        }
+        println!("{hook}");
+        expect_perfect(stream);
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
+    }
+}

@@ -1,0 +1,84 @@
+//! Agents that come back with other programs, or another layout of what they
+//! pin, while datagrams flow.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    overlay::{Overlay, flows_on},
+    stream::{RATE, expect_perfect},
+};
+
+/// What flows between two events.
+const BETWEEN: u64 = RATE as u64 / 4;
+
+const HOSTS: [&str; 2] = ["h1", "h2"];
+
+fn attached_by(test: &str, hook: &str) -> Overlay {
+    let keys = format!("hook = \"{hook}\"\npath = \"fast\"");
+    Overlay::up(&format!("{test}-{hook}"), "two-hosts", |text| format!("{keys}\n{text}"))
+}
+
+/// The next agent loads a program for the other path, and swaps it for the one
+/// that is attached.
+#[test]
+fn a_stream_does_not_notice_that_programs_are_swapped() {
+    for hook in ["tcx", "clsact"] {
+        let overlay = attached_by("swapped", hook);
+        let stream = overlay.stream("a1", "b1", RATE);
+        let mut agents = Vec::new();
+        for (from, to) in [("fast", "slow"), ("slow", "fast")] {
+            let [from, to] = [from, to].map(|path| format!("path = \"{path}\""));
+            for host in HOSTS {
+                overlay.end_agent(host, Signal::SIGTERM);
+                overlay.configure(host, |text| text.replace(&from, &to));
+                agents.push(overlay.start_agent(host));
+                flows_on(&stream, BETWEEN);
+            }
+        }
+        println!("{hook}");
+        expect_perfect(stream);
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
+    }
+}
+
+/// The folder below which the agent of a host pins what outlives it.
+fn pins(overlay: &Overlay, host: &str) -> PathBuf {
+    let config = fs::read_to_string(overlay.config(host)).expect("the lab has written it");
+    let config: toml::Table = config.parse().expect("it is TOML");
+    config["bpf_dir"].as_str().expect("it is a path").into()
+}
+
+/// The folders in `pins`, one for each layout.
+fn layouts(pins: &Path) -> Vec<String> {
+    let entries = fs::read_dir(pins).expect("the agent has made it").map(Result::unwrap);
+    entries.map(|entry| entry.file_name().into_string().expect("it is UTF-8")).collect()
+}
+
+/// As if an older agent had left them.
+#[test]
+fn a_stream_does_not_notice_that_pins_of_another_layout_are_replaced() {
+    for hook in ["tcx", "clsact"] {
+        let overlay = attached_by("layout", hook);
+        let stream = overlay.stream("a1", "b1", RATE);
+        let mut agents = Vec::new();
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            for host in HOSTS {
+                overlay.end_agent(host, signal);
+                let pins = pins(&overlay, host);
+                assert_eq!(layouts(&pins), ["v2"], "{hook}");
+                fs::rename(pins.join("v2"), pins.join("v1")).expect("a bpffs can do that");
+                agents.push(overlay.start_agent(host));
+                flows_on(&stream, BETWEEN);
+                assert_eq!(layouts(&pins), ["v2"], "{hook}: the old ones are replaced");
+            }
+        }
+        println!("{hook}");
+        expect_perfect(stream);
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
+    }
+}

@@ -1,0 +1,35 @@
+//! A router that takes locators for prefixes on its links.
+
+use crate::{
+    common::ok,
+    overlay::{Overlay, UdpEcho, with_host, with_router},
+};
+
+const ON_LINK: &str = "on_link_locators = true";
+
+/// It solicits each ILA address, and the host answers for those that it has.
+#[test]
+fn a_router_that_solicits_ila_addresses_is_answered() {
+    for (path, uplinks) in [("fast", 1), ("slow", 2)] {
+        let overlay = Overlay::up("on-link", "two-hosts", |text| {
+            let text = with_host(text, "h2", &format!("uplinks = {uplinks}"));
+            format!("path = \"{path}\"\n{}", with_router(&text, ON_LINK))
+        });
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b1", "a1"), "{path}");
+        let echo = UdpEcho::start(&overlay.node("b1"), overlay.address("b1"));
+        (0..16).for_each(|_| echo.exchange(&overlay.node("a1"), &[1, 1453]));
+        echo.end(&overlay.node("a1"));
+
+        let neighbours = |which: &str| {
+            let of_h2 = ["-6", "neigh", "show", "to", "2001:db8:b:1::/64"];
+            let all = ok(overlay.node("rt").command("ip").args(of_h2));
+            all.lines().filter(|line| line.contains(which)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(!neighbours("lladdr").is_empty(), "{path}: {:?}", neighbours(""));
+        let nobody = "2001:db8:b:1:3000::99";
+        let ping = overlay.node("rt").command("ping").args(["-c1", "-W1", nobody]).output();
+        assert!(!ping.expect("ping can be run").status.success());
+        let answered = neighbours("lladdr");
+        assert!(!answered.iter().any(|line| line.starts_with(nobody)), "{path}: {answered:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! Underlays of other shapes.
+
+use std::process::Command;
+
+use crate::{
+    common::{Mounts, TestLab, World, ok, refused},
+    overlay::{Overlay, UdpEcho, tcp_exchange, with_host, with_router},
+};
+
+/// Flows that each take one link or the other, by chance.
+const FLOWS: usize = 32;
+
+#[test]
+fn a_host_with_two_uplinks_uses_both_and_does_with_either() {
+    for down in ["up0", "up1"] {
+        let two = |text: &str| with_host(text, "h2", "uplinks = 2");
+        let overlay = Overlay::up("uplinks", "two-hosts", two);
+        let h2 = overlay.node("h2");
+        let arrived = |interface: &str| {
+            let link = ok(h2.command("ip").args(["-json", "-s", "link", "show", interface]));
+            let link: serde_json::Value = serde_json::from_str(&link).expect("it is JSON");
+            link[0]["stats64"]["rx"]["packets"].as_u64().expect("packets are counted")
+        };
+        let exchange = || {
+            let echo = UdpEcho::start(&overlay.node("b1"), overlay.address("b1"));
+            (0..FLOWS).for_each(|_| echo.exchange(&overlay.node("a1"), &[100]));
+            echo.end(&overlay.node("a1"));
+        };
+        let before = ["up0", "up1"].map(arrived);
+        exchange();
+        for (interface, before) in ["up0", "up1"].into_iter().zip(before) {
+            assert!(arrived(interface) > before, "nothing came by {interface}");
+        }
+        ok(h2.command("ip").args(["link", "set", down, "down"]));
+        exchange();
+    }
+}
+
+/// A kernel without VLANs cannot have this lab, and is named as the reason.
+#[test]
+fn uplinks_in_a_vlan() {
+    let kernel_has_vlans = {
+        let _world = World::enter(Mounts::Private);
+        let ip = |args: &str| Command::new("ip").args(args.split(' ')).output().expect("it runs");
+        ip("link add here type veth peer name there");
+        ip("link add link here name here.100 type vlan id 100").status.success()
+    };
+    let change = |text: &str| with_host(text, "h2", "vlan = 100");
+    if kernel_has_vlans {
+        let overlay = Overlay::up("vlan", "two-hosts", change);
+        assert!(overlay.interfaces("h2").contains(&"up0.100".to_owned()));
+        let echo = UdpEcho::start(&overlay.node("b1"), overlay.address("b1"));
+        echo.exchange(&overlay.node("a1"), &[1, 1400, 1452, 1453, 9000]);
+        echo.end(&overlay.node("a1"));
+        tcp_exchange(&overlay.node("a1"), &overlay.node("b1"), overlay.address("b1"), 4, 100_000);
+    } else {
+        let world = World::enter(Mounts::Private);
+        let (lab, before) = (TestLab::new("vlan"), world.look());
+        let file = tempfile::NamedTempFile::with_suffix(".toml").expect("a file can be made");
+        let two_hosts = include_str!("../../topologies/two-hosts.toml");
+        std::fs::write(file.path(), change(two_hosts)).expect("it can be written");
+        let said = refused(&mut lab.up(file.path().to_str().expect("it is UTF-8")), 1);
+        assert!(said.contains("nothing is left") && said.contains("CONFIG_VLAN_8021Q"), "{said}");
+        before.assert_same(&world.look(), "a lab without VLANs");
+    }
+}
+
+#[test]
+fn containers_have_the_packet_size_of_their_own_hosts_link() {
+    let overlay = Overlay::up("host-mtu", "two-hosts", |text| with_host(text, "h2", "mtu = 1400"));
+    for (node, interface, mtu) in
+        [("a1", "eth0", 1500), ("rt", "to-h1", 1500), ("rt", "to-h2", 1400), ("b1", "eth0", 1400)]
+    {
+        let link = ok(overlay.node(node).command("ip").args(["link", "show", interface]));
+        assert!(link.contains(&format!("mtu {mtu} ")), "{node}: {link}");
+    }
+    assert!(overlay.pings("a1", "b1"));
+}
+
+#[test]
+fn a_router_that_reaches_the_sir_prefix_by_a_host() {
+    let overlay = Overlay::up("sir-via", "two-hosts", |text| with_router(text, "sir_via = \"h2\""));
+    let to = overlay.address("a1").to_string();
+    let route = ok(overlay.node("rt").command("ip").args(["-6", "route", "get", &to]));
+    assert!(route.contains("dev to-h2"), "{route}");
+    assert!(overlay.pings("a1", "b1"));
+}
