@@ -34,13 +34,21 @@ impl Route {
             // SAFETY: without parameters the helper takes numbers only.
             None => unsafe { bpf_redirect_neigh(self.interface, core::ptr::null_mut(), 0, 0) },
             Some(next_hop) => {
-                let mut parameters = bpf_redir_neigh {
-                    nh_family: u32::from(AF_INET6),
-                    __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: next_hop },
-                };
+                // As words of eight bytes, for that is how the compiler writes
+                // it, and the verifier wants them aligned.
+                let mut memory = packet::zeroes::<{ size_of::<bpf_redir_neigh>().div_ceil(8) }>();
+                let parameters: *mut bpf_redir_neigh = memory.as_mut_ptr().cast();
                 let size = size_of::<bpf_redir_neigh>() as i32;
-                // SAFETY: the parameters live across the call, their size is told.
-                unsafe { bpf_redirect_neigh(self.interface, &raw mut parameters, size, 0) }
+                // SAFETY: the memory is large enough, lives across the call and
+                // its size is told.
+                unsafe {
+                    (*parameters).nh_family = u32::from(AF_INET6);
+                    let words = (&raw mut (*parameters).__bindgen_anon_1.ipv6_nh).cast::<u32>();
+                    for (index, word) in next_hop.into_iter().enumerate() {
+                        words.add(index).write_volatile(word);
+                    }
+                    bpf_redirect_neigh(self.interface, parameters, size, 0)
+                }
             }
         };
         action as i32

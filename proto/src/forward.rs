@@ -221,13 +221,16 @@ pub fn egress(
 #[inline(always)]
 pub fn ingress(config: &HostConfig, tables: &impl Tables, header: &Header) -> Verdict {
     let Header { source, destination, hop_limit, .. } = *header;
-    let Target { domain, stated: target, fate } = match target(config, destination) {
-        Ok(target) => target,
-        Err(fate) => return Verdict::Pass(fate),
-    };
-    let Ok(origin) = restore(config, tables, source) else {
+    // First, because the verifier goes through it once for every domain if it
+    // comes behind the next line.
+    let Restored { stated: origin, holds } = restore(config, tables, source);
+    let Target { domain, stated: target, is_ours, fate } = target(config, destination);
+    if !is_ours {
+        return Verdict::Pass(fate);
+    }
+    if !holds {
         return Verdict::Drop(Fate::IngressSource);
-    };
+    }
     if hop_limit <= LAST_HOP {
         return Verdict::Refuse(Error::TIME_EXCEEDED, Fate::IngressHopLimit);
     }
@@ -258,32 +261,34 @@ pub fn ingress(config: &HostConfig, tables: &impl Tables, header: &Header) -> Ve
 struct Target {
     domain: u32,
     stated: Stated,
+    /// Whether it is for anybody in the overlay.
+    is_ours: bool,
     fate: Fate,
 }
 
-/// # Errors
-/// The fate of a packet that is for nobody in the overlay.
+/// Not inlined, as [`restore`] is not.
 #[inline(never)]
-fn target(config: &HostConfig, destination: Address) -> Result<Target, Fate> {
+fn target(config: &HostConfig, destination: Address) -> Target {
+    let as_it_is = Stated { address: destination, neutral: true };
+    let not_ours = |fate| Target { domain: 0, stated: as_it_is, is_ours: false, fate };
     if let Some(domain) = config.domain_of_locator(destination.high) {
         let wire = Identifier::from_bits(destination.low);
         if wire.kind() == IdentifierType::Interface {
-            return Err(Fate::IngressHost);
+            return not_ours(Fate::IngressHost);
         }
         let own = config.domain(domain);
         let ila = IlaAddr { locator: own.locator(), identifier: wire };
         let mode = ChecksumMode::from_number(config.checksum_mode);
         let sir = to_sir(mode, ila, own.sir_prefix(), own.to_sir());
         let stated = Stated { address: sir.into(), neutral: mode.adjusts(wire) };
-        return Ok(Target { domain, stated, fate: Fate::IngressRestored });
+        return Target { domain, stated, is_ours: true, fate: Fate::IngressRestored };
     }
     match config.domain_of_sir(destination.high) {
         // From outside of the domain: this host is its router into it.
         Some(domain) => {
-            let stated = Stated { address: destination, neutral: true };
-            Ok(Target { domain, stated, fate: Fate::IngressSir })
+            Target { domain, stated: as_it_is, is_ours: true, fate: Fate::IngressSir }
         }
-        None => Err(Fate::IngressNotLocator),
+        None => not_ours(Fate::IngressNotLocator),
     }
 }
 
@@ -324,7 +329,7 @@ pub fn quoted(
     let from = if is_ila { delivered } else { source };
     // What cannot be restored stays as it is: the container will not know it,
     // which is what would have become of it anyway.
-    let to = restore(config, tables, destination).map_or(destination, |it| it.address);
+    let to = restore(config, tables, destination).stated.address;
     if !is_ila && to == destination {
         return None;
     }
@@ -365,13 +370,21 @@ fn own_domain(
     }
 }
 
-/// The SIR address behind an ILA address; any other address as it is.
-///
-/// # Errors
-/// If the locator does not hold the identifier.
+/// The SIR address behind an ILA address.
+#[derive(Clone, Copy)]
+struct Restored {
+    stated: Stated,
+    /// Whether the locator holds the identifier; else the address is as it was.
+    holds: bool,
+}
+
+/// The SIR address behind an ILA address; any other address as it is. Not
+/// inlined: the verifier would go through it once for every way to get here.
+/// For the same reason plain structures are returned, whose layout its type
+/// format can tell.
 #[inline(never)]
-fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Result<Stated, ()> {
-    let as_it_is = Ok(Stated { address, neutral: true });
+fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Restored {
+    let as_it_is = Restored { stated: Stated { address, neutral: true }, holds: true };
     let wire = Identifier::from_bits(address.low);
     // Looked at first because they cost nothing.
     if config.domain_of_sir(address.high).is_some() || wire.kind() == IdentifierType::Interface {
@@ -383,13 +396,17 @@ fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Resul
     let mode = ChecksumMode::from_number(config.checksum_mode);
     let ila = IlaAddr { locator: Locator::from_bits(address.high), identifier: wire };
     let sir = to_sir(mode, ila, config.domain(known.domain).sir_prefix(), known.to_sir());
-    let key = MappingKey::new(known.domain, sir.identifier).ok_or(())?;
-    let holds = match tables.mapping(key).map(|value| value.place()) {
+    let mapping = MappingKey::new(known.domain, sir.identifier).and_then(|key| tables.mapping(key));
+    let holds = match mapping.map(|value| value.place()) {
         Some(Place::There { locator, .. }) => locator == ila.locator,
         Some(Place::Here { .. }) => config.domain(known.domain).locator() == ila.locator,
         None => false,
     };
-    if holds { Ok(Stated { address: sir.into(), neutral: mode.adjusts(wire) }) } else { Err(()) }
+    if !holds {
+        return Restored { holds, ..as_it_is };
+    }
+    let stated = Stated { address: sir.into(), neutral: mode.adjusts(wire) };
+    Restored { stated, holds }
 }
 
 #[inline(always)]
