@@ -55,8 +55,7 @@ struct RawRouter {
     #[serde(default)]
     strict_sources: bool,
     sir_via: Option<Spanned<String>>,
-    #[serde(default)]
-    on_link_locators: bool,
+    on_link_locators: Option<Spanned<bool>>,
 }
 
 #[derive(Deserialize)]
@@ -154,10 +153,16 @@ impl Text<'_> {
             let reason = format!("`{}` is no host of this topology", via.as_ref());
             return Err(self.invalid(via.span(), reason));
         }
+        if let Some(on_link) = raw.on_link_locators.as_ref().filter(|it| *it.as_ref())
+            && let Some(host) = hosts.iter().find(|host| host.uplinks > 1)
+        {
+            let reason = format!("a prefix is on one link, and host `{}` has several", host.name);
+            return Err(self.invalid(on_link.span(), reason));
+        }
         Ok(Router {
             strict_sources: raw.strict_sources,
             sir_via: raw.sir_via.map(Spanned::into_inner),
-            on_link_locators: raw.on_link_locators,
+            on_link_locators: raw.on_link_locators.is_some_and(Spanned::into_inner),
         })
     }
 

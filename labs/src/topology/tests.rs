@@ -31,7 +31,7 @@ fn everything_is_read() {
             [router]
             strict_sources = true
             sir_via = "h2"
-            on_link_locators = true
+            on_link_locators = false
             [[host]]
             name = "h1"
             locator = "2001:db8:a:1::/64"
@@ -86,7 +86,11 @@ fn everything_is_read() {
         path: Some(PathMode::Slow),
         source: Some(SourceMode::Locator),
         mtu: 9000,
-        router: Router { strict_sources: true, sir_via: Some("h2".into()), on_link_locators: true },
+        router: Router {
+            strict_sources: true,
+            sir_via: Some("h2".into()),
+            on_link_locators: false,
+        },
         hosts: vec![h1, h2],
     };
     assert_eq!(topology, expected);
@@ -94,6 +98,8 @@ fn everything_is_read() {
     assert_eq!(topology.domain_of(host, container), domain);
     assert_eq!(topology.address(container).to_string(), "fd00:db8:0:2:2000::a1");
     assert_eq!(topology.sir_prefixes().len(), 2);
+    let on_link = TWO.replacen("[[host]]", "[router]\non_link_locators = true\n[[host]]", 1);
+    assert!(Topology::parse("on-link.toml", &on_link).unwrap().router.on_link_locators);
     let json = serde_json::to_string(&expected).unwrap();
     assert_eq!(serde_json::from_str::<Topology>(&json).unwrap(), expected);
 }
@@ -189,6 +195,11 @@ fn a_wrong_value_is_named_with_file_line_key_and_reason() {
             "[[host]]",
             "[router]\nsir_via = \"a1\"\n[[host]]",
             "line 10: `sir_via`: `a1` is no host of this topology",
+        ),
+        (
+            "[[host]]\nname = \"h1\"",
+            "[router]\non_link_locators = true\n[[host]]\nuplinks = 2\nname = \"h1\"",
+            "line 10: `on_link_locators`: a prefix is on one link, and host `h1` has several",
         ),
     ]);
 }

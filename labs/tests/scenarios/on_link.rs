@@ -2,7 +2,7 @@
 
 use crate::{
     common::ok,
-    overlay::{Overlay, UdpEcho, with_host, with_router},
+    overlay::{Overlay, UdpEcho, with_router},
 };
 
 const ON_LINK: &str = "on_link_locators = true";
@@ -10,14 +10,13 @@ const ON_LINK: &str = "on_link_locators = true";
 /// It solicits each ILA address, and the host answers for those that it has.
 #[test]
 fn a_router_that_solicits_ila_addresses_is_answered() {
-    for (path, uplinks) in [("fast", 1), ("slow", 2)] {
+    for path in ["fast", "slow"] {
         let overlay = Overlay::up("on-link", "two-hosts", |text| {
-            let text = with_host(text, "h2", &format!("uplinks = {uplinks}"));
-            format!("path = \"{path}\"\n{}", with_router(&text, ON_LINK))
+            format!("path = \"{path}\"\n{}", with_router(text, ON_LINK))
         });
         assert!(overlay.pings("a1", "b1") && overlay.pings("b1", "a1"), "{path}");
         let echo = UdpEcho::start(&overlay.node("b1"), overlay.address("b1"));
-        (0..16).for_each(|_| echo.exchange(&overlay.node("a1"), &[1, 1453]));
+        echo.exchange(&overlay.node("a1"), &[1, 1453]);
         echo.end(&overlay.node("a1"));
 
         let neighbours = |which: &str| {
