@@ -39,7 +39,7 @@ pub fn run(ctx: &TcContext) -> Conclusion {
             _ => (Action::Drop, Fate::NdpNotForHost),
         };
     }
-    match forward::egress(config, &Kernel, packet::interface(ctx), &header) {
+    match forward::egress(config, &Kernel(ctx), packet::interface(ctx), &header) {
         Verdict::Pass(_) if hides_discovery(ctx, &header) => (Action::Drop, Fate::NdpNotForHost),
         Verdict::Pass(fate) => (Action::Pass, fate),
         Verdict::Drop(fate) => (Action::Drop, fate),

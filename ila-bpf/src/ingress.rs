@@ -29,12 +29,10 @@ pub fn run(ctx: &TcContext) -> Conclusion {
     let config = state::config();
     let icmp_type =
         if header.next_header == icmp::NEXT_HEADER { packet::icmp_type(ctx) } else { None };
-    if icmp_type == Some(SOLICITATION)
-        && let Some(answered) = ndp::run_on_uplink(ctx, config, &header)
-    {
-        return answered;
+    if icmp_type == Some(SOLICITATION) {
+        return ndp::run_on_uplink(ctx, config, &header);
     }
-    match forward::ingress(config, &Kernel, &header) {
+    match forward::ingress(config, &Kernel(ctx), &header) {
         Verdict::Pass(fate) => (Action::Pass, fate),
         Verdict::Drop(fate) => (Action::Drop, fate),
         Verdict::Refuse(error, fate) => (Action::Refuse(error), fate),
@@ -44,7 +42,8 @@ pub fn run(ctx: &TcContext) -> Conclusion {
                 && let Some((source, destination)) = packet::quote(ctx)
                 && let Some(quote) = {
                     let addressed = (header.destination, rewrite.destination);
-                    forward::quoted(config, &Kernel, addressed, rest, source, destination)
+                    let host = &Kernel(ctx);
+                    forward::quoted(config, host, addressed, rest, source, destination)
                 }
             {
                 if packet::set_quote(ctx, &quote).is_err() {

@@ -4,7 +4,7 @@
 use aya_ebpf::{helpers::bpf_redirect, programs::TcContext};
 use ila_proto::{
     abi::{Fate, HostConfig},
-    forward::Header,
+    forward::{Header, Tables},
     ndp::{self, Advertisement},
 };
 
@@ -20,7 +20,7 @@ pub fn run(ctx: &TcContext, config: &HostConfig, header: &Header) -> Conclusion 
     let Some(solicitation) = packet::solicitation(ctx, header) else {
         return (Action::Drop, Fate::NdpInvalid);
     };
-    match ndp::answer(config, &Kernel, packet::interface(ctx), &solicitation) {
+    match ndp::answer(config, &Kernel(ctx), packet::interface(ctx), &solicitation) {
         Err(fate) => (Action::Drop, fate),
         Ok((advertisement, fate)) => send(ctx, &advertisement, fate),
     }
@@ -29,12 +29,17 @@ pub fn run(ctx: &TcContext, config: &HostConfig, header: &Header) -> Conclusion 
 /// Answers a solicitation of the underlay for the ILA address of a container
 /// here; leaves any other to the host.
 #[inline(always)]
-pub fn run_on_uplink(ctx: &TcContext, config: &HostConfig, header: &Header) -> Option<Conclusion> {
+pub fn run_on_uplink(ctx: &TcContext, config: &HostConfig, header: &Header) -> Conclusion {
     let interface = packet::interface(ctx);
-    let uplink = config.uplinks.iter().find(|it| it.interface == interface)?;
-    let solicitation = packet::solicitation(ctx, header)?;
-    let answer = ndp::answer_on_uplink(config, &Kernel, uplink.mac, &solicitation)?;
-    Some(send(ctx, &answer, Fate::NdpAnswered))
+    let answer = packet::solicitation(ctx, header).and_then(|solicitation| {
+        let index = config.uplinks.iter().position(|it| it.interface == interface)?;
+        let uplink = config.uplink(Kernel(ctx).forget(index as u32));
+        ndp::answer_on_uplink(config, &Kernel(ctx), uplink.mac, &solicitation)
+    });
+    match answer {
+        Some(advertisement) => send(ctx, &advertisement, Fate::NdpAnswered),
+        None => (Action::Pass, Fate::IngressNotLocator),
+    }
 }
 
 #[inline(always)]

@@ -259,6 +259,19 @@ pub fn interface(ctx: &TcContext) -> u32 {
     unsafe { (*ctx.skb.skb).ifindex }
 }
 
+/// `value` by way of the memory that a packet carries for programs, of which
+/// the verifier does not follow what it holds.
+#[inline(always)]
+pub fn by_way_of_scratch(ctx: &TcContext, value: u32) -> u32 {
+    // SAFETY: the context is valid for as long as the program runs, and the
+    // memory is there for this. Volatile, or there would be no way.
+    unsafe {
+        let scratch = &raw mut (*ctx.skb.skb).cb[0];
+        scratch.write_volatile(value);
+        scratch.read_volatile()
+    }
+}
+
 /// Tells the kernel by how much the sum of the packet has changed, in network
 /// order; it cares only if a device has summed the packet up.
 #[inline(always)]

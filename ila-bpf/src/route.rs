@@ -1,10 +1,7 @@
 //! The way out of the host for a packet that goes to another one.
 
 use aya_ebpf::{
-    bindings::{
-        BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup, bpf_redir_neigh,
-        bpf_redir_neigh__bindgen_ty_1,
-    },
+    bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup, bpf_redir_neigh},
     helpers::{bpf_check_mtu, bpf_fib_lookup, bpf_redirect_neigh},
     programs::TcContext,
 };

@@ -73,10 +73,10 @@ pub fn config() -> &'static HostConfig {
     black_box(&ILA_CONFIG)
 }
 
-/// The kernel's tables.
-pub struct Kernel;
+/// The kernel's tables, as the program for a packet sees them.
+pub struct Kernel<'a>(pub &'a TcContext);
 
-impl Tables for Kernel {
+impl Tables for Kernel<'_> {
     #[inline(always)]
     fn mapping(&self, key: MappingKey) -> Option<MappingValue> {
         // SAFETY: the map frees entries after a grace period (see above), and
@@ -88,6 +88,11 @@ impl Tables for Kernel {
     fn locator(&self, key: LocatorKey) -> Option<LocatorValue> {
         // SAFETY: as above.
         unsafe { ILA_LOCATORS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn forget(&self, index: u32) -> u32 {
+        packet::by_way_of_scratch(self.0, index)
     }
 }
 
@@ -149,7 +154,7 @@ pub fn report(ctx: &TcContext, fate: Fate) {
         interface: packet::interface(ctx),
         source: [source.high, source.low],
         destination: [destination.high, destination.low],
-        locator: forward::locator_of(config(), &Kernel, destination).map_or(0, Locator::bits),
+        locator: forward::locator_of(config(), &Kernel(ctx), destination).map_or(0, Locator::bits),
         length: ctx.len(),
         next_header,
         hop_limit,

@@ -162,7 +162,7 @@ fn refuse(ctx: &TcContext, side: Side, error: icmp::Error) -> Option<i32> {
         }
         Side::Uplink => {
             let from = config.address()?;
-            let to = way_back(config, header.source)?;
+            let to = way_back(ctx, config, header.source)?;
             let route = route::choose(ctx, config, from, to)?;
             packet::refuse(ctx, error, from, to).ok()?;
             Some(route.take())
@@ -172,11 +172,12 @@ fn refuse(ctx: &TcContext, side: Side, error: icmp::Error) -> Option<i32> {
 
 /// Where an error for `source` is to be sent.
 #[inline(always)]
-fn way_back(config: &HostConfig, source: Address) -> Option<Address> {
+fn way_back(ctx: &TcContext, config: &HostConfig, source: Address) -> Option<Address> {
     let Some(domain) = config.domain_of_sir(source.high) else { return Some(source) };
+    let domain = Kernel(ctx).forget(domain);
     let identifier = Identifier::from_bits(source.low);
     let key = ila_proto::abi::MappingKey::new(domain, identifier)?;
-    match Kernel.mapping(key)?.place() {
+    match Kernel(ctx).mapping(key)?.place() {
         Place::There { locator, to_ila: delta } => {
             let mode = ChecksumMode::from_number(config.checksum_mode);
             Some(to_ila(mode, identifier, locator, delta).into())

@@ -417,6 +417,13 @@ impl HostConfig {
         &self.domains[index as usize & (MAX_DOMAINS - 1)]
     }
 
+    /// The uplink at `index` modulo their number.
+    #[must_use]
+    #[inline(always)]
+    pub fn uplink(&self, index: u32) -> &Uplink {
+        &self.uplinks[index as usize & (MAX_UPLINKS - 1)]
+    }
+
     /// The host's own address, if it has one.
     #[must_use]
     #[inline(always)]

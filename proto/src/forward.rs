@@ -91,13 +91,17 @@ pub trait Tables {
     fn mapping(&self, key: MappingKey) -> Option<MappingValue>;
     /// What a locator belongs to.
     fn locator(&self, key: LocatorKey) -> Option<LocatorValue>;
+    /// `index` as it is. The verifier of kernel programs follows an index that
+    /// it knows into each place of an array separately, and all that comes
+    /// behind with it; the kernel's tables make it forget.
+    fn forget(&self, index: u32) -> u32;
 }
 
 /// The locator that a SIR address is mapped to; none for any other address and
 /// for a container of this host.
 #[inline(always)]
 pub fn locator_of(config: &HostConfig, tables: &impl Tables, address: Address) -> Option<Locator> {
-    let domain = config.domain_of_sir(address.high)?;
+    let domain = tables.forget(config.domain_of_sir(address.high)?);
     let key = MappingKey::new(domain, Identifier::from_bits(address.low))?;
     match tables.mapping(key)?.place() {
         Place::There { locator, .. } => Some(locator),
@@ -185,6 +189,7 @@ pub fn egress(
     let Some(domain) = config.domain_of_sir(destination.high) else {
         return outside(config, tables, own.is_some(), header);
     };
+    let domain = tables.forget(domain);
     let Some(own) = own else {
         return Verdict::Drop(Fate::EgressSource);
     };
@@ -224,7 +229,7 @@ pub fn ingress(config: &HostConfig, tables: &impl Tables, header: &Header) -> Ve
     // First, because the verifier goes through it once for every domain if it
     // comes behind the next line.
     let Restored { stated: origin, holds } = restore(config, tables, source);
-    let Target { domain, stated: target, is_ours, fate } = target(config, destination);
+    let Target { domain, stated: target, is_ours, fate } = target(config, tables, destination);
     if !is_ours {
         return Verdict::Pass(fate);
     }
@@ -268,7 +273,7 @@ struct Target {
 
 /// Not inlined, as [`restore`] is not.
 #[inline(never)]
-fn target(config: &HostConfig, destination: Address) -> Target {
+fn target(config: &HostConfig, tables: &impl Tables, destination: Address) -> Target {
     let as_it_is = Stated { address: destination, neutral: true };
     let not_ours = |fate| Target { domain: 0, stated: as_it_is, is_ours: false, fate };
     if let Some(domain) = config.domain_of_locator(destination.high) {
@@ -276,6 +281,7 @@ fn target(config: &HostConfig, destination: Address) -> Target {
         if wire.kind() == IdentifierType::Interface {
             return not_ours(Fate::IngressHost);
         }
+        let domain = tables.forget(domain);
         let own = config.domain(domain);
         let ila = IlaAddr { locator: own.locator(), identifier: wire };
         let mode = ChecksumMode::from_number(config.checksum_mode);
@@ -285,9 +291,12 @@ fn target(config: &HostConfig, destination: Address) -> Target {
     }
     match config.domain_of_sir(destination.high) {
         // From outside of the domain: this host is its router into it.
-        Some(domain) => {
-            Target { domain, stated: as_it_is, is_ours: true, fate: Fate::IngressSir }
-        }
+        Some(domain) => Target {
+            domain: tables.forget(domain),
+            stated: as_it_is,
+            is_ours: true,
+            fate: Fate::IngressSir,
+        },
         None => not_ours(Fate::IngressNotLocator),
     }
 }
@@ -355,14 +364,14 @@ fn outside(config: &HostConfig, tables: &impl Tables, own: bool, header: &Header
 
 /// The SIR prefix of `source`, if that is the address of the container behind
 /// `interface`.
-#[inline(never)]
+#[inline(always)]
 fn own_domain(
     config: &HostConfig,
     tables: &impl Tables,
     interface: u32,
     source: Address,
 ) -> Option<u32> {
-    let domain = config.domain_of_sir(source.high)?;
+    let domain = tables.forget(config.domain_of_sir(source.high)?);
     let key = MappingKey::new(domain, Identifier::from_bits(source.low))?;
     match tables.mapping(key)?.place() {
         Place::Here { interface: holder, .. } if holder == interface => Some(domain),
@@ -386,8 +395,9 @@ struct Restored {
 fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Restored {
     let as_it_is = Restored { stated: Stated { address, neutral: true }, holds: true };
     let wire = Identifier::from_bits(address.low);
-    // Looked at first because they cost nothing.
-    if config.domain_of_sir(address.high).is_some() || wire.kind() == IdentifierType::Interface {
+    // Spares most a look-up. Under another SIR prefix it finds nothing.
+    let is_sir = address.high == config.domains[0].sir_prefix;
+    if is_sir || wire.kind() == IdentifierType::Interface {
         return as_it_is;
     }
     let Some(known) = tables.locator(LocatorKey(address.high)) else {

@@ -66,7 +66,7 @@ pub struct Solicitation {
 
 impl Solicitation {
     /// Reads a solicitation behind `header`. `unit` gives its eight bytes at
-    /// an index as the number that they spell.
+    /// an index as the number that they spell, and zero or none behind its end.
     ///
     /// None for a packet that is to be dropped in silence: hop limit, code,
     /// length, checksum, target, source or an option is not as it must be.
@@ -99,6 +99,9 @@ impl Solicitation {
 /// Sums up the packet and walks its options; whether one of them is the
 /// source's link-layer address. None if an option has no length, or one that
 /// is beyond the end.
+///
+/// Bits stand for branches: the verifier goes through every combination of
+/// branches, and there is one less for each that is not there.
 #[inline(always)]
 fn options(
     header: &Header,
@@ -113,24 +116,23 @@ fn options(
         .half(destination.low)
         .word(payload_length)
         .word(u16::from(NEXT_HEADER));
-    let mut next = BARE;
-    let mut names_link_layer = false;
+    // One bit for each unit that an option starts with, or the end.
+    let mut starts = 1u64 << BARE;
+    let (mut too_long, mut names_link_layer) = (0, 0);
     for index in 0..MAX_UNITS {
-        if index >= units {
-            break;
-        }
-        let half = unit(index)?;
+        // Behind the end there are zeroes, as `unit` may say itself.
+        let half = unit(index).unwrap_or(0);
         sum = sum.half(half);
-        if index == next {
-            let [kind, length, ..] = half.to_be_bytes();
-            if length == 0 {
-                return None;
-            }
-            names_link_layer |= kind == OPTION_SOURCE_LINK_LAYER;
-            next += usize::from(length);
-        }
+        let [kind, length, ..] = half.to_be_bytes();
+        let is_start = starts >> index & 1;
+        let mask = is_start.wrapping_neg();
+        too_long |= mask & u64::from(length) / MAX_UNITS as u64;
+        // One without a length starts itself anew, and the end is not reached.
+        starts |= is_start << (index as u64 + u64::from(length) % MAX_UNITS as u64);
+        names_link_layer |= is_start & u64::from(kind == OPTION_SOURCE_LINK_LAYER);
     }
-    (next == units).then_some((sum, names_link_layer))
+    let reaches_end = starts >> units == 1;
+    (reaches_end && too_long == 0).then_some((sum, names_link_layer != 0))
 }
 
 /// The solicited-node group of an address (RFC 4291, section 2.7.1).
@@ -158,7 +160,7 @@ pub fn answer(
     if target == GATEWAY {
         return Ok((Advertisement::new(solicitation, OVERRIDE, GATEWAY_MAC), fate));
     }
-    let domain = config.domain_of_sir(target.high).ok_or(unknown)?;
+    let domain = tables.forget(config.domain_of_sir(target.high).ok_or(unknown)?);
     let key = MappingKey::new(domain, Identifier::from_bits(target.low)).ok_or(unknown)?;
     match tables.mapping(key).map(|value| value.place()) {
         None => Err(unknown),
@@ -183,7 +185,7 @@ pub fn answer_on_uplink(
     solicitation: &Solicitation,
 ) -> Option<Advertisement> {
     let target = solicitation.target;
-    let domain = config.domain_of_locator(target.high)?;
+    let domain = tables.forget(config.domain_of_locator(target.high)?);
     let identifier = Identifier::from_bits(target.low);
     if identifier.kind() == IdentifierType::Interface {
         return None;
