@@ -424,3 +424,6 @@ impl Default for InterfaceCounts {
         Self { fates: [FateCount::default(); FATE_SLOTS], error_second: 0, errors: 0 }
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests;
