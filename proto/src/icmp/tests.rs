@@ -55,7 +55,12 @@ fn packet_of_etherparse(
 fn quotes_of_every_length_stand_behind_the_headers_of_etherparse() {
     let (source, destination) = (address("2001:db8:a:a::1"), address("fd00:db8:0:1:2000::b1"));
     // No two bytes in a row are the same, nor do they add up to zero.
-    let bytes: Vec<u8> = (0..MAX_QUOTE).map(|at| (at * 37 % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..251)
+        .map(|at| at * 37 % 251)
+        .map(|it: u16| it.to_be_bytes()[1])
+        .cycle()
+        .take(MAX_QUOTE)
+        .collect();
     for length in 0..=MAX_QUOTE {
         for (error, kind) in errors(1500) {
             let quote = &bytes[..length];
