@@ -402,7 +402,7 @@ impl HostConfig {
         (0u32..).zip(&self.domains).find(|(_, it)| it.locator == high && high != 0).map(|it| it.0)
     }
 
-    /// The domain at `index`; the first one if there is no such index.
+    /// The domain at `index`; past the last one they are counted round.
     #[must_use]
     #[inline(always)]
     pub fn domain(&self, index: u32) -> &Domain {
