@@ -194,7 +194,8 @@ fn packets() -> impl Strategy<Value = (Town, Header)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+    // Much can be wrong with a packet at once; `PROPTEST_CASES` for more still.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(1024)))]
 
     #[test]
     fn what_an_uplink_receives_reaches_its_container_or_nobody((town, header) in packets()) {
