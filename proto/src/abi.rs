@@ -409,7 +409,7 @@ impl HostConfig {
         (0u32..).zip(&self.domains).find(|(_, it)| it.locator == high).map(|it| it.0)
     }
 
-    /// The domain at `index`; the first one if there is no such index.
+    /// The domain at `index`; past the last one they are counted round.
     #[must_use]
     #[inline(always)]
     pub fn domain(&self, index: u32) -> &Domain {
@@ -438,3 +438,6 @@ impl Default for InterfaceCounts {
         Self { fates: [FateCount::default(); FATE_SLOTS], error_second: 0, errors: 0 }
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests;

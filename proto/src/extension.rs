@@ -61,7 +61,7 @@ pub fn upper(next_header: u8, read: impl Fn(usize) -> Option<[u8; 4]>) -> Upper 
         };
         protocol = next;
     }
-    Upper::Unknown
+    if is_extension(protocol) { Upper::Unknown } else { Upper::Header { protocol, offset } }
 }
 
 #[cfg(all(test, feature = "std"))]

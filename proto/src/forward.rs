@@ -354,7 +354,7 @@ fn outside(config: &HostConfig, tables: &impl Tables, own: bool, header: &Header
     let Header { source, destination, .. } = *header;
     let on_link = destination.is_link_local() || destination.is_multicast();
     let from_link = source.is_link_local() || source.is_unspecified();
-    if !own && !(from_link && on_link) {
+    if !(own || from_link && on_link) {
         return Verdict::Drop(Fate::EgressSource);
     }
     let is_locator = config.domain_of_locator(destination.high).is_some()

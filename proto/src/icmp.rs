@@ -63,6 +63,7 @@ impl Error {
         quote: Sum,
     ) -> [u64; 6] {
         const VERSION: u64 = 6 << 60;
+        #[expect(clippy::cast_possible_truncation, reason = "it is eight")]
         let length = HEADER as u16 + length;
         let sum = quote
             .half(source.high)

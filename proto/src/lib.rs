@@ -41,3 +41,6 @@ pub mod translate;
 pub mod api;
 #[cfg(feature = "std")]
 mod text;
+
+#[cfg(all(test, feature = "std"))]
+mod testing;

@@ -103,6 +103,58 @@ fn replacing_a_prefix_by_itself_adjusts_nothing_but_the_spelling_of_zero() {
     assert_eq!(nothing.adjust(0x0000), 0xffff);
 }
 
+/// An address of eight words.
+fn address(words: [u16; 8]) -> Address {
+    std::net::Ipv6Addr::from(words).into()
+}
+
+#[test]
+fn between_two_addresses_every_word_counts() {
+    let before = address([0x1000, 0x2000, 0x3000, 0x4000, 0x0500, 0x0600, 0x0700, 0x0800]);
+    for word in 0..8 {
+        let mut words = std::net::Ipv6Addr::from(before).segments();
+        words[word] += 0x0021;
+        let delta = ChecksumDelta::between(before, address(words));
+        // 21 more are made up for by 21 less, ffde; and back by 21 more.
+        assert_eq!(class(delta.value()), 0xffde, "word {word}");
+        let back = ChecksumDelta::between(address(words), before);
+        assert_eq!(class(back.value()), 0x0021, "word {word}");
+        assert!(!delta.is_zero() && !back.is_zero());
+    }
+}
+
+#[test]
+fn there_is_nothing_to_make_up_for_between_addresses_of_one_sum() {
+    let sir = address([0xfd00, 0x0db8, 0, 1, 0x2000, 0, 0, 1]);
+    for other in [
+        sir,
+        // Its ILA address, by the vectors, and its words in another order.
+        address([0x2001, 0x0db8, 0x000a, 0x000b, 0x3000, 0, 0, 0xccec]),
+        address([1, 0x2000, 0, 0xfd00, 1, 0, 0x0db8, 0]),
+        // Either zero in place of the other.
+        address([0xfd00, 0x0db8, 0xffff, 1, 0x2000, 0, 0xffff, 1]),
+    ] {
+        assert!(ChecksumDelta::between(sir, other).is_zero(), "{other:?}");
+        assert!(ChecksumDelta::between(other, sir).is_zero(), "{other:?}");
+    }
+}
+
+#[test]
+fn both_zeroes_are_zero_and_nothing_else_is() {
+    for value in 0..=0xffff {
+        let is_zero = value == 0 || value == 0xffff;
+        assert_eq!(ChecksumDelta::from_value(value).is_zero(), is_zero, "{value:#06x}");
+    }
+}
+
+/// Nothing sums up to 0000 that has a protocol number in it.
+#[test]
+fn a_sum_is_valid_if_it_is_ffff() {
+    for sum in 0..=0xffff {
+        assert_eq!(Sum::new().word(sum).is_valid(), sum == 0xffff, "{sum:#06x}");
+    }
+}
+
 proptest! {
     #[test]
     fn addition_is_that_of_the_naive_sum(a: u16, b: u16) {
@@ -179,5 +231,25 @@ proptest! {
         let directly = ChecksumDelta::replacing(a, c).adjust(word);
         let by_way = ChecksumDelta::replacing(a, b).and(ChecksumDelta::replacing(b, c)).adjust(word);
         prop_assert_eq!(class(by_way), class(directly));
+    }
+
+    #[test]
+    fn between_two_addresses_is_what_keeps_the_sum(before: [u16; 8], after: [u16; 8], word: u16) {
+        let delta = ChecksumDelta::between(address(before), address(after));
+        let sum = |words: [u16; 8], word| class(naive(words.into_iter().chain([word])));
+        prop_assert_eq!(sum(after, delta.adjust(word)), sum(before, word));
+        let same = class(naive(before)) == class(naive(after));
+        prop_assert_eq!(delta.is_zero(), same);
+    }
+
+    #[test]
+    fn a_sum_is_valid_with_its_checksum_and_with_no_other(
+        halves in prop::collection::vec(any::<u64>(), 0..9),
+        flip in 1..=0xfffe_u16,
+    ) {
+        let sum = halves.iter().fold(Sum::new().word(58), |sum, half| sum.half(*half));
+        let checksum = sum.finish().value();
+        prop_assert!(sum.word(checksum).is_valid());
+        prop_assert!(!sum.word(add(checksum, flip)).is_valid());
     }
 }
