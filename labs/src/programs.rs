@@ -20,11 +20,16 @@ pub fn require_root() -> Result<(), Error> {
     if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
 }
 
-/// `ip`. Debian keeps administrators' programs out of a user's PATH, so that
-/// its folders for them are looked at as well.
+/// `ip`.
 pub fn ip() -> Result<PathBuf, Error> {
+    tool("ip", "install it: apt-get install iproute2")
+}
+
+/// A program of this machine. Debian keeps administrators' programs out of a
+/// user's PATH, so that its folders for them are looked at as well.
+pub fn tool(program: &'static str, hint: &'static str) -> Result<PathBuf, Error> {
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    find(on_path().chain(sbin), "ip", "install it: apt-get install iproute2")
+    find(on_path().chain(sbin), program, hint)
 }
 
 /// One of the overlay's programs: in the directory given, in the one that the
