@@ -29,15 +29,20 @@ pub fn set_up() -> Result<()> {
             bail!("there is no {program}; packages can be unpacked on Debian only");
         }
     }
-    // Lists that are missing or old name packages that cannot be downloaded.
-    unpack(&folder).or_else(|_| {
-        step::long(
-            "apt-update",
-            "Reading Debian's package lists",
-            step::privileged("apt-get").args(["--quiet", "update"]),
-        )?;
-        unpack(&folder)
-    })
+    let Err(reason) = unpack(&folder) else { return Ok(()) };
+    // Lists that are there and do not have the kernel are not going to; others
+    // may be too old, and name what cannot be downloaded any more.
+    let lists = step::output("apt-cache", &["pkgnames", "linux-image-"]).unwrap_or_default();
+    if !lists.is_empty() && kernel().is_err() {
+        return Err(reason);
+    }
+    step::long(
+        "apt-update",
+        "Reading Debian's package lists",
+        step::privileged("apt-get").args(["--quiet", "update"]),
+    )
+    .map_err(|_| reason)?;
+    unpack(&folder)
 }
 
 /// Downloads and unpacks everything; the folder gets its name when all is in it.

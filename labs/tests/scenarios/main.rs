@@ -14,6 +14,7 @@ mod common;
 mod containers;
 mod docs;
 mod hostile;
+mod kernel_ila;
 mod lifecycle;
 mod overlay;
 mod traffic;
