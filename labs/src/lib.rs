@@ -43,6 +43,7 @@ mod bpf_dir;
 mod capture;
 mod error;
 mod helper;
+mod initrd;
 mod ip;
 mod lab;
 mod lab_dir;
@@ -57,6 +58,7 @@ mod programs;
 mod stream;
 mod take_down;
 mod topology;
+mod vm;
 mod wait;
 
 pub use address::{Identifier, IdentifierError, Prefix, PrefixError};
@@ -71,4 +73,5 @@ pub use topology::{
     ChecksumMode, Container, Domain, Hook, Host, PathMode, Router, SourceMode, Topology,
     TopologyError,
 };
+pub use vm::{Answer, Vm, VmError, quote};
 pub use wait::wait_until;

@@ -22,17 +22,17 @@ pub fn require_root() -> Result<(), Error> {
 
 /// `ip`.
 pub fn ip() -> Result<PathBuf, Error> {
-    administrators("ip", "install it: apt-get install iproute2")
+    tool("ip", "install it: apt-get install iproute2")
 }
 
 /// `nft`.
 pub fn nft() -> Result<PathBuf, Error> {
-    administrators("nft", "install it: apt-get install nftables")
+    tool("nft", "install it: apt-get install nftables")
 }
 
-/// Debian keeps administrators' programs out of a user's PATH, so that its
-/// folders for them are looked at as well.
-fn administrators(program: &'static str, hint: &'static str) -> Result<PathBuf, Error> {
+/// A program of this machine. Debian keeps administrators' programs out of a
+/// user's PATH, so that its folders for them are looked at as well.
+pub fn tool(program: &'static str, hint: &'static str) -> Result<PathBuf, Error> {
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     find(on_path().chain(sbin), program, hint)
 }

@@ -5,7 +5,7 @@ use std::{env, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::{checks, setup, step, tally::Tally};
+use crate::{checks, second_kernel, setup, step, tally::Tally};
 
 /// Where cargo puts the binaries that labs and demo run: where it has put this
 /// one, whatever target directory it was told.
@@ -13,6 +13,9 @@ pub fn binaries() -> Result<PathBuf> {
     let own = env::current_exe()?;
     Ok(own.parent().context("a program lies in a folder")?.to_owned())
 }
+
+/// The scenarios that boot the second kernel.
+const ON_SECOND_KERNEL: &str = "kernel_ila::";
 
 /// A part of the test run.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Part {
     Kernel,
     /// Hosts and containers in network namespaces, with the real binaries
     Lab,
+    /// Linux 6.1 in qemu: the kernel programs on it, and its own ILA as the peer
+    SecondKernel,
 }
 
 impl Part {
@@ -33,12 +38,12 @@ impl Part {
         for part in Self::value_variants() {
             let value = part.to_possible_value().expect("no part is hidden");
             let help = value.get_help().map(ToString::to_string).unwrap_or_default();
-            println!("{:8} {help}", value.get_name());
+            println!("{:13} {help}", value.get_name());
         }
     }
 
     const fn needs_root(self) -> bool {
-        matches!(self, Self::Kernel | Self::Lab)
+        matches!(self, Self::Kernel | Self::Lab | Self::SecondKernel)
     }
 
     fn run(self, tally: &mut Tally) -> Result<()> {
@@ -70,7 +75,24 @@ impl Part {
             }
             Self::Lab => {
                 build_binaries()?;
-                tally.cargo_test(as_root(cargo_test().args(["-p", "ila-labs", "--test", "*"])))
+                let labs = ["-p", "ila-labs", "--test", "*", "--", "--skip", ON_SECOND_KERNEL];
+                tally.cargo_test(as_root(cargo_test().args(labs)))
+            }
+            Self::SecondKernel => {
+                if let Err(reason) = second_kernel::set_up() {
+                    let reason = format!("{reason:#}");
+                    tally.skip("the kernel programs on Linux 6.1", &reason);
+                    tally.skip("Linux's own ILA as the peer", &reason);
+                    return Ok(());
+                }
+                build_binaries()?;
+                let runner = [binaries()?.join("ila-vm").display().to_string()];
+                tally.cargo_test(run_by(
+                    cargo_test().args(["-p", "ila-agent", "--test", "kernel"]),
+                    &runner,
+                ))?;
+                let labs = ["-p", "ila-labs", "--test", "scenarios", "--", ON_SECOND_KERNEL];
+                tally.cargo_test(as_root(cargo_test().args(labs)))
             }
         }
     }
@@ -86,7 +108,8 @@ pub fn run(only: &[Part]) -> Result<bool> {
     }
     let mut tally = Tally::default();
     for part in parts {
-        println!("\n== {} ==", format!("{part:?}").to_lowercase());
+        let name = part.to_possible_value().expect("no part is hidden");
+        println!("\n== {} ==", name.get_name());
         part.run(&mut tally)?;
     }
     tally.print();
@@ -123,6 +146,11 @@ fn as_root(command: &mut Command) -> &mut Command {
     if runner.is_empty() {
         return command.env("PATH", step::path());
     }
+    run_by(command, &runner)
+}
+
+/// Has cargo run the tests by another program.
+fn run_by<'a>(command: &'a mut Command, runner: &[String]) -> &'a mut Command {
     // A list of TOML strings, which Rust's debug form of strings happens to be.
     command.arg("--config").arg(format!("target.'cfg(all())'.runner = {runner:?}"))
 }

@@ -123,7 +123,7 @@ pub fn as_root() -> Vec<String> {
     if is_root() {
         return Vec::new();
     }
-    let kept = ["HOME", "CARGO_HOME", "RUSTUP_HOME"];
+    let kept = ["HOME", "CARGO_HOME", "RUSTUP_HOME", "ILA_SECOND_KERNEL"];
     let kept = kept.iter().filter_map(|&name| Some((name, env::var_os(name)?)));
     let variables = kept.chain([("PATH", path())]);
     ["sudo".to_owned(), "env".to_owned()]

@@ -2,7 +2,8 @@
 //!
 //! Each run has the kernel treat the packet as one whose checksum a device has
 //! summed up (`CHECKSUM_COMPLETE`) and refuse the result if that sum no longer
-//! fits the bytes. Needs root; without it the tests fail and say so.
+//! fits the bytes. Kernels that cannot (6.1.170) run the packet without, which is
+//! said. Needs root; without it the tests fail and say so.
 
 mod budget;
 mod harness;

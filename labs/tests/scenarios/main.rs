@@ -17,6 +17,7 @@ mod containers;
 mod docs;
 mod domains;
 mod hostile;
+mod kernel_ila;
 mod lifecycle;
 mod on_link;
 mod overlay;

@@ -1,0 +1,203 @@
+//! A second kernel, Linux 6.1, in place of h2: as a peer with Linux's own ILA,
+//! and as a host of the agent's. `cargo xtask test --only second-kernel` gets
+//! it, or skips these and says why; without it they fail.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead as _, BufReader},
+    net::Ipv6Addr,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
+
+use ila_labs::{Capture, Node, Packet, Vm};
+use nix::sys::signal::Signal;
+
+use crate::{
+    common::ok,
+    docs::blocks,
+    overlay::{Agent, Overlay, bin_dir},
+};
+
+/// How long a script may run on the emulated machine, on one that is busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program that echoes, for it can be taken to the other machine.
+const ECHO: &str = env!("CARGO_BIN_EXE_ila-echo");
+
+const BY_TCP: &str = "tcp 1 1000 100000";
+/// The last one takes three fragments.
+const BY_UDP: &str = "udp 1 17 1400 4000";
+
+struct Mode {
+    name: &'static str,
+    valid_on_the_wire: bool,
+    /// The ILA addresses of a1 and b1; as computed from the draft by hand.
+    ila: [&'static str; 2],
+}
+
+const MODES: [Mode; 3] = [
+    Mode {
+        name: "neutral-map",
+        valid_on_the_wire: true,
+        ila: ["2001:db8:a:1:3000::cd96", "2001:db8:b:1:3000::cda5"],
+    },
+    Mode {
+        name: "neutral-map-auto",
+        valid_on_the_wire: true,
+        ila: ["2001:db8:a:1:2000::dd96", "2001:db8:b:1:2000::dda5"],
+    },
+    Mode {
+        name: "no-action",
+        valid_on_the_wire: false,
+        ila: ["2001:db8:a:1:2000::a1", "2001:db8:b:1:2000::b1"],
+    },
+];
+
+/// Linux is told what the how-to says, block by block.
+#[test]
+fn linux_and_the_agent_understand_each_other_in_every_mode() {
+    let overlay = Overlay::of("kernel-ila", "two-hosts");
+    let without_mode = std::fs::read_to_string(overlay.config("h1")).expect("it is there");
+    finish_checksums(&overlay.node("a1"));
+    let mut linux = in_place_of_h2(&overlay, &[Path::new(ECHO)]);
+    let page = blocks("docs/how-to/kernel-ila.md");
+    let block = |label: &str| &page.iter().find(|(it, _)| it == label).expect(label).1;
+    tell(&mut linux, block("container"));
+    let _echo = start_echo(&overlay, &mut linux, "b1");
+
+    for mode in MODES {
+        overlay.end_agent("h1", Signal::SIGTERM);
+        overlay.configure("h1", |_| format!("checksum_mode = {:?}\n{without_mode}", mode.name));
+        let _agent = overlay.start_agent("h1");
+        tell(&mut linux, &block("ila").replace("neutral-map", mode.name));
+        let capture = Capture::start(&overlay.node("rt"), "to-h2", "src net fd00:db8:0:1::/64");
+        let capture = capture.unwrap_or_else(|error| panic!("{error}"));
+        exchange(&overlay, &mut linux, "b1");
+
+        let [a1, b1] = ["a1", "b1"].map(|name| overlay.address(name));
+        let from = |packets: &[Packet], source| {
+            packets.iter().filter(|packet| packet.source() == source).count() as u64
+        };
+        let packets = capture.wait(|packets| {
+            from(packets, a1) == overlay.count("h1", "egress-translated")
+                && from(packets, b1) == overlay.count("h1", "ingress-restored")
+        });
+        let packets = packets.unwrap_or_else(|error| panic!("{}: {error}", mode.name));
+        check(&packets, &mode, [a1, b1]);
+        // Mapped by h1, and none of h2's: restored, and answered for.
+        let to = overlay.address("b2").to_string();
+        let ping = overlay.node("a1").command("ping").args(["-c1", "-W20", &to]).output();
+        let said = String::from_utf8(ping.expect("it can be run").stdout).expect("it is text");
+        assert!(said.contains("Destination unreachable"), "{}: {said}", mode.name);
+        tell(&mut linux, &block("away").replace("neutral-map", mode.name));
+    }
+}
+
+/// The kernel has no TCX, so that the agent attaches by clsact of itself.
+#[test]
+fn the_agent_on_linux_6_1_attaches_by_clsact_and_is_a_host_like_any() {
+    let overlay = Overlay::of("agent-6-1", "two-hosts");
+    let ours = ["ila-agent", "ila-ctl"].map(|name| bin_dir().join(name));
+    let mut linux = in_place_of_h2(&overlay, &[&ours[0], &ours[1], Path::new(ECHO)]);
+    let page = blocks("docs/how-to/two-hosts.md");
+    for (_, block) in page.iter().filter(|(host, _)| host == "h2") {
+        let block = block.replace("ila-agent &", "ila-agent 2>/run/agent.log &");
+        // The page does not reckon with an emulated machine.
+        tell(&mut linux, &block.replace("--wait 5s", "--wait 60s"));
+    }
+    let log = tell(&mut linux, "cat /run/agent.log");
+    assert!(log.contains("hook=Clsact"), "{log}");
+    let container = "$(ip -o link | grep -o 'ila[^@:]*')";
+    for interface in ["up0", container] {
+        let filters = tell(&mut linux, &format!("tc filter show dev {interface} ingress"));
+        assert!(filters.contains("direct-action") && filters.contains("ila_"), "{filters}");
+    }
+    let _echo = start_echo(&overlay, &mut linux, "client");
+    exchange(&overlay, &mut linux, "client");
+    let counters = tell(&mut linux, "ila-ctl counters");
+    assert!(counters.contains("egress-translated") && counters.contains("ingress-restored"));
+}
+
+/// Boots the other kernel at the end of the router's link to h2, with h2's
+/// address.
+fn in_place_of_h2(overlay: &Overlay, programs: &[&Path]) -> Vm {
+    let router = overlay.node("rt");
+    let ip = |words: &str| ok(router.command("ip").args(words.split(' ')));
+    ip("link del to-h2");
+    let linux = Vm::boot(programs, Some((&router, "to-h2")));
+    let mut linux = linux.unwrap_or_else(|error| panic!("{error}"));
+    ip("address add 2001:db8:ffff:2::1/64 dev to-h2 nodad");
+    ip("link set to-h2 up");
+    ip("route add 2001:db8:b:1::/64 via 2001:db8:ffff:2::2");
+    tell(
+        &mut linux,
+        "ip link set eth0 name up0
+         ip address add 2001:db8:ffff:2::2/64 dev up0 nodad
+         ip link set up0 up
+         ip route add default via 2001:db8:ffff:2::1",
+    );
+    linux
+}
+
+#[track_caller]
+fn tell(linux: &mut Vm, script: &str) -> String {
+    let answer = linux.run(script, PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(answer.code, 0, "{script}\n{}", answer.said);
+    answer.said
+}
+
+/// Starts to echo in a1 and in the other machine's container.
+fn start_echo(overlay: &Overlay, linux: &mut Vm, container: &str) -> Agent {
+    let [a1, b1] = ["a1", "b1"].map(|name| overlay.address(name).to_string());
+    let mut here = overlay.node("a1").command(ECHO);
+    let here = here.args(["serve", &a1]).stdout(Stdio::piped()).spawn().expect("it can be run");
+    let mut here = Agent(here);
+    let mut ready = String::new();
+    let stdout = here.0.stdout.as_mut().expect("it is piped");
+    BufReader::new(stdout).read_line(&mut ready).expect("it says something");
+    assert_eq!(ready, "ready\n");
+    // Fails if it ends before it is ready.
+    tell(linux, &format!("read < <(exec ip netns exec {container} ila-echo serve {b1})"));
+    here
+}
+
+/// With offloads a device would finish checksums and cut segments, and a
+/// capture would show neither.
+fn finish_checksums(container: &Node) {
+    let off = ["-K", "eth0", "tx", "off", "tso", "off", "gso", "off", "gro", "off"];
+    ok(container.command("ethtool").args(off));
+}
+
+/// Ping, TCP and UDP, each begun by either side.
+fn exchange(overlay: &Overlay, linux: &mut Vm, container: &str) {
+    let [a1, b1] = ["a1", "b1"].map(|name| overlay.address(name));
+    let here = overlay.node("a1");
+    ok(here.command("ping").args(["-c3", "-i0.1", &b1.to_string()]));
+    for what in [BY_TCP, BY_UDP] {
+        ok(here.command(ECHO).args(["exchange", &b1.to_string()]).args(what.split(' ')));
+    }
+    let script = format!(
+        "ip netns exec {container} ping -c3 -i0.1 {a1}
+         ip netns exec {container} ila-echo exchange {a1} {BY_TCP}
+         ip netns exec {container} ila-echo exchange {a1} {BY_UDP}"
+    );
+    tell(linux, &script);
+}
+
+/// All packets between the hosts are in ILA form, of every kind and both ways.
+fn check(packets: &[Packet], mode: &Mode, [a1, b1]: [Ipv6Addr; 2]) {
+    const KINDS: [u8; 4] = [6, 17, 44, 58];
+    let [ila_a1, ila_b1] = mode.ila.map(|text| text.parse::<Ipv6Addr>().expect("an address"));
+    let ways = [(a1, ila_b1), (b1, ila_a1)];
+    let kinds: BTreeSet<_> = packets
+        .iter()
+        .map(|packet| ((packet.source(), packet.destination()), packet.ipv6()[6]))
+        .collect();
+    let all = ways.iter().flat_map(|way| KINDS.map(|kind| (*way, kind))).collect();
+    assert_eq!(kinds, all, "{}", mode.name);
+    for (carried, computed) in packets.iter().filter_map(Packet::checksums) {
+        assert_eq!(carried == computed, mode.valid_on_the_wire, "{}: {carried:#06x}", mode.name);
+    }
+}
