@@ -202,13 +202,16 @@ pub fn reply(ctx: &TcContext, advertisement: &Advertisement) -> Result<(), ()> {
 const RECOMPUTE: u64 = aya_ebpf::bindings::BPF_F_RECOMPUTE_CSUM as u64;
 
 /// Turns the packet into the error that quotes it, from `source` to
-/// `destination`, and the frame into one back to where it came from.
+/// `destination`, and the frame into one back to where it came from. On the
+/// wire the error goes to `wire`, which is the destination or stands for it;
+/// the checksum is over the destination.
 #[inline(always)]
 pub fn refuse(
     ctx: &TcContext,
     error: icmp::Error,
     source: Address,
     destination: Address,
+    wire: Address,
 ) -> Result<(), ()> {
     let back: Mac = read(ctx, ETHERNET_SOURCE).ok_or(())?;
     let length = (ctx.len() as usize).saturating_sub(ETHERNET).min(MAX_QUOTE);
@@ -227,7 +230,7 @@ pub fn refuse(
     for (unit, half) in headers.iter().enumerate() {
         write(ctx, ETHERNET + unit * 8, half.to_be_bytes()).ok_or(())?;
     }
-    Ok(())
+    write_address(ctx, DESTINATION, wire).ok_or(())
 }
 
 /// The sum of the longest possible quote, which starts behind the Ethernet

@@ -156,7 +156,7 @@ fn refuse(ctx: &TcContext, side: Side, error: icmp::Error) -> Option<i32> {
     match side {
         Side::Container => {
             let from = config.address().unwrap_or(GATEWAY);
-            packet::refuse(ctx, error, from, header.source).ok()?;
+            packet::refuse(ctx, error, from, header.source, header.source).ok()?;
             // SAFETY: the helper takes numbers only.
             Some(unsafe { bpf_redirect(packet::interface(ctx), 0) as i32 })
         }
@@ -164,7 +164,7 @@ fn refuse(ctx: &TcContext, side: Side, error: icmp::Error) -> Option<i32> {
             let from = config.address()?;
             let to = way_back(ctx, config, header.source)?;
             let route = route::choose(ctx, config, from, to)?;
-            packet::refuse(ctx, error, from, to).ok()?;
+            packet::refuse(ctx, error, from, header.source, to).ok()?;
             Some(route.take())
         }
     }

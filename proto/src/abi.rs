@@ -23,7 +23,8 @@ pub const PROGRAM_EGRESS: &str = "ila_egress";
 pub const PROGRAM_INGRESS: &str = "ila_ingress";
 /// The hash map [`MappingKey`] → [`MappingValue`].
 pub const MAP_MAPPINGS: &str = "ILA_MAPPINGS";
-/// The hash map [`LocatorKey`] → [`LocatorValue`].
+/// The hash map [`LocatorKey`] → [`LocatorValue`], of the locators of other
+/// hosts and of this one.
 pub const MAP_LOCATORS: &str = "ILA_LOCATORS";
 /// The per-CPU hash map interface index → [`InterfaceCounts`].
 pub const MAP_COUNTS: &str = "ILA_COUNTS";

@@ -42,6 +42,14 @@ impl Address {
         self.high >> 54 == 0xfe80 >> 6
     }
 
+    /// Whether a router hands on what comes from this address: not from a group,
+    /// from a link's own addresses, or from `::/64`, which has unspecified and
+    /// loopback (RFC 4291, sections 2.5 and 2.7).
+    #[must_use]
+    pub const fn is_routable_source(self) -> bool {
+        self.high != 0 && !self.is_multicast() && !self.is_link_local()
+    }
+
     /// Splits the 16 bytes that stand in an IPv6 header.
     #[must_use]
     pub const fn from_halves(high: [u8; 8], low: [u8; 8]) -> Self {

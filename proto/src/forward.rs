@@ -233,7 +233,7 @@ pub fn ingress(config: &HostConfig, tables: &impl Tables, header: &Header) -> Ve
     if !is_ours {
         return Verdict::Pass(fate);
     }
-    if !holds {
+    if !holds || !source.is_routable_source() {
         return Verdict::Drop(Fate::IngressSource);
     }
     if hop_limit <= LAST_HOP {

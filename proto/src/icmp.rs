@@ -84,12 +84,13 @@ impl Error {
     }
 }
 
-/// Whether an `ICMPv6` type is that of an error, which is never answered with
-/// another one (RFC 4443, sections 2.1 and 2.4 e).
+/// Whether an `ICMPv6` type is that of an error or a redirect, which are never
+/// answered with an error (RFC 4443, sections 2.1 and 2.4 e).
 #[must_use]
 #[inline(always)]
 pub const fn is_error(kind: u8) -> bool {
-    kind < 128
+    const REDIRECT: u8 = 137;
+    kind < 128 || kind == REDIRECT
 }
 
 /// Whether an `ICMPv6` type quotes a packet: destination unreachable, packet

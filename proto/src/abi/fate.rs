@@ -89,7 +89,7 @@ fates! {
     IngressStoreFailed = 38, "ingress-store-failed", Dropped, "from an uplink, the kernel refused to rewrite it";
     IngressForwarded = 39, "ingress-forwarded", Passed, "from an uplink, to an identifier that lives elsewhere, sent on to its locator";
     IngressSir = 40, "ingress-sir", Passed, "from an uplink, to the SIR address of a container here, delivered as it is";
-    IngressSource = 41, "ingress-source", Dropped, "from an uplink, with a source at a locator that does not hold its identifier";
+    IngressSource = 41, "ingress-source", Dropped, "from an uplink, with a source that no router hands on, or at a locator that does not hold its identifier";
     IngressHopLimit = 42, "ingress-hop-limit", Dropped, "from an uplink, hop limit used up; answered with time exceeded";
     IngressNoRoute = 43, "ingress-no-route", Dropped, "from an uplink, to be sent on, no route from here to the locator; answered with destination unreachable";
     IngressTooBig = 44, "ingress-too-big", Dropped, "from an uplink, to be sent on, larger than the way carries; answered with packet too big";
