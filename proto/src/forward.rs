@@ -233,7 +233,7 @@ pub fn ingress(config: &HostConfig, tables: &impl Tables, header: &Header) -> Ve
     if !is_ours {
         return Verdict::Pass(fate);
     }
-    if !holds || !source.is_routable_source() {
+    if !holds {
         return Verdict::Drop(Fate::IngressSource);
     }
     if hop_limit <= LAST_HOP {
@@ -383,7 +383,8 @@ fn own_domain(
 #[derive(Clone, Copy)]
 struct Restored {
     stated: Stated,
-    /// Whether the locator holds the identifier; else the address is as it was.
+    /// Whether packets from there are handed on: the locator holds the
+    /// identifier, or there is no locator. Else the address is as it was.
     holds: bool,
 }
 
@@ -395,6 +396,9 @@ struct Restored {
 fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Restored {
     let as_it_is = Restored { stated: Stated { address, neutral: true }, holds: true };
     let wire = Identifier::from_bits(address.low);
+    if !address.is_routable_source() {
+        return Restored { holds: false, ..as_it_is };
+    }
     // Spares most a look-up. Under another SIR prefix it finds nothing.
     let is_sir = address.high == config.domains[0].sir_prefix;
     if is_sir || wire.kind() == IdentifierType::Interface {
