@@ -63,6 +63,12 @@ pub enum DatapathError {
     /// Another agent has pinned its programs there.
     #[error("another agent uses `bpf_dir` {0}; end it first, or give this one another folder")]
     Taken(PathBuf),
+    /// A program of another agent is there.
+    #[error(
+        "interface `{0}` runs the program of another agent, which is pinned elsewhere; \
+         take it off with: ila-agent --detach --config THAT-AGENT'S-CONFIGURATION"
+    )]
+    Foreign(InterfaceName),
     /// Nothing can be pinned there.
     #[error(
         "`bpf_dir` {0} is not in a BPF file system; \

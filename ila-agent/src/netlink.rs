@@ -193,20 +193,14 @@ impl Links {
 
     /// A global address of an interface, if it has one.
     pub async fn global_address(&self, index: u32) -> Result<Option<Ipv6Addr>, NetlinkError> {
-        let mut addresses = self.handle.address().get().set_link_index_filter(index).execute();
-        while let Some(message) =
-            addresses.try_next().await.map_err(kernel("list the addresses of an uplink"))?
-        {
-            if message.header.scope == AddressScope::Universe
-                && let Some(address) = message.attributes.iter().find_map(|it| match it {
-                    AddressAttribute::Address(IpAddr::V6(address)) => Some(*address),
-                    _ => None,
-                })
-            {
-                return Ok(Some(address));
-            }
-        }
-        Ok(None)
+        let all = self.handle.address().get().set_link_index_filter(index).execute();
+        let all: Vec<_> =
+            all.try_collect().await.map_err(kernel("list the addresses of an uplink"))?;
+        let global = all.iter().filter(|it| it.header.scope == AddressScope::Universe);
+        Ok(global.flat_map(|it| &it.attributes).find_map(|attribute| match attribute {
+            AddressAttribute::Address(IpAddr::V6(address)) => Some(*address),
+            _ => None,
+        }))
     }
 
     /// Ends here what is addressed under this host's locator and to nothing

@@ -5,7 +5,7 @@ use std::{io, os::fd::AsFd as _};
 
 use aya::{
     programs::{
-        Link as _, LinkOrder, SchedClassifier, TcAttachType,
+        Link as _, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
         links::FdLink,
         tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
     },
@@ -97,6 +97,7 @@ fn attach_link(
         }
         return Ok(());
     }
+    refuse_foreign(program, interface)?;
     let options = TcAttachOptions::TcxOrder(LinkOrder::default());
     let link = program
         .attach_with_options(interface.as_str(), TcAttachType::Ingress, options)
@@ -107,9 +108,36 @@ fn attach_link(
     Ok(())
 }
 
+/// Fails if the interface runs a program of ours that is none of our pins': it
+/// acts by tables that this agent does not keep, and would come first.
+fn refuse_foreign(
+    program: &SchedClassifier,
+    interface: &InterfaceName,
+) -> Result<(), DatapathError> {
+    let failed = |error: ProgramError| DatapathError::Attach {
+        interface: interface.clone(),
+        source: error.into(),
+    };
+    let own = program.info().map_err(failed)?;
+    let query = SchedClassifier::query_tcx(interface.as_str(), TcAttachType::Ingress);
+    let (_, others) = query.map_err(failed)?;
+    if others.iter().any(|other| other.name() == own.name()) {
+        return Err(DatapathError::Foreign(interface.clone()));
+    }
+    Ok(())
+}
+
 fn detach_link(pins: &Pins, interface: &InterfaceName) -> Result<(), DatapathError> {
-    pins::remove(&pins.link(interface))?;
-    pins.former_links(interface)?.iter().try_for_each(|place| pins::remove(place))
+    let places = [vec![pins.link(interface)], pins.former_links(interface)?].concat();
+    for place in places {
+        if let Ok(link) = bpf::open_pin(&place)
+            && let Err(error) = bpf::detach_link(link.as_fd())
+        {
+            tracing::debug!(%interface, %error, "not detached; the interface may be gone");
+        }
+        pins::remove(&place)?;
+    }
+    Ok(())
 }
 
 fn attach_filter(

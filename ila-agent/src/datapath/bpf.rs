@@ -23,6 +23,7 @@ const MAP_LOOKUP_BATCH: libc::c_int = 24;
 const MAP_UPDATE_BATCH: libc::c_int = 26;
 const MAP_DELETE_BATCH: libc::c_int = 27;
 const LINK_UPDATE: libc::c_int = 29;
+const LINK_DETACH: libc::c_int = 34;
 
 /// `BPF_F_TEST_SKB_CHECKSUM_COMPLETE`: the packet is treated as one whose sum a
 /// device has computed, and the run fails if that no longer fits the bytes.
@@ -107,6 +108,15 @@ pub fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<
     let mut attributes =
         Attributes { link: number(link), program: number(program), ..Attributes::default() };
     call(LINK_UPDATE, &mut attributes).map(|_| ())
+}
+
+/// Takes a link off its interface, now and not when nobody holds it any more.
+pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        link: u32,
+    }
+    call(LINK_DETACH, &mut Attributes { link: number(link) }).map(|_| ())
 }
 
 /// The attributes of the commands on many entries of a map.

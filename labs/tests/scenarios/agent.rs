@@ -24,26 +24,64 @@ fn attached_by(hook: &str) -> Overlay {
 }
 
 #[test]
-fn an_agent_told_to_end_detaches_and_the_next_one_adopts_its_containers() {
+fn packets_flow_on_after_an_agent_was_told_to_end_and_the_next_one_adopts_its_containers() {
     for (hook, signal) in
         [("tcx", Signal::SIGTERM), ("clsact", Signal::SIGHUP), ("tcx", Signal::SIGINT)]
     {
         let overlay = attached_by(hook);
         assert!(overlay.pings("a1", "b1"));
         let before = ok(&mut overlay.ctl("h1", &["container", "ls", "-o", "json"]));
+        let counted = overlay.count("h1", "egress-translated");
 
         overlay.end_agent("h1", signal);
-        assert!(overlay.log("h1").contains("detached"), "{signal}: {}", overlay.log("h1"));
-        assert!(!overlay.pings("a1", "b1"), "nobody translates any more");
-        assert_eq!(filters(&overlay), 0, "{hook}");
+        assert!(overlay.log("h1").contains("ended"), "{signal}: {}", overlay.log("h1"));
+        assert!(overlay.pings("a1", "b1"), "nobody is needed for it");
         assert!(!overlay.lab.socket("h1").expect("the host is there").exists(), "{signal}");
         refused(&mut overlay.ctl("h1", &["status"]), 3);
 
         let agent = overlay.start_agent("h1");
         assert_eq!(ok(&mut overlay.ctl("h1", &["container", "ls", "-o", "json"])), before);
+        assert!(overlay.count("h1", "egress-translated") > counted, "counted meanwhile");
         assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
         drop(agent);
     }
+}
+
+#[test]
+fn detaching_takes_the_programs_off_and_leaves_nothing_pinned() {
+    for hook in HOOKS {
+        let overlay = attached_by(hook);
+        // Not from under an agent that runs.
+        let said = refused(&mut overlay.detach("h1"), 1);
+        assert!(said.contains("another agent uses"), "{said}");
+        assert!(overlay.pings("a1", "b1"));
+
+        overlay.end_agent("h1", Signal::SIGTERM);
+        ok(&mut overlay.detach("h1"));
+        assert!(!overlay.pings("a1", "b1"), "nobody translates any more");
+        assert_eq!(filters(&overlay), 0, "{hook}");
+        let pins = fs::read_dir(overlay.pins("h1")).expect("the lab has made it");
+        assert_eq!(pins.count(), 0, "{hook}");
+        ok(&mut overlay.detach("h1"));
+
+        let _agent = overlay.start_agent("h1");
+        assert!(overlay.pings("a1", "b1"), "{hook}");
+    }
+}
+
+/// Two programs on one interface would both act, by tables that differ.
+#[test]
+fn an_agent_does_not_start_beside_the_programs_of_another_one() {
+    let overlay = Overlay::of("beside", "two-hosts");
+    overlay.end_agent("h1", Signal::SIGTERM);
+    overlay.configure("h1", |text| text.replace("bpf/ila-lab/", "bpf/ila-lab/other-"));
+    let mut agent = overlay.node("h1").command(bin_dir().join("ila-agent"));
+    let said = refused(agent.arg("--config").arg(overlay.config("h1")), 1);
+    assert!(said.contains("runs the program of another agent"), "{said}");
+    ok(&mut overlay.detach("h1"));
+    assert!(overlay.pings("a1", "b1"), "those of the other one are left alone");
+    let other = overlay.pins("h1");
+    fs::remove_dir_all(other.parent().expect("it is the lab's")).expect("it can be removed");
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! Agents that come back with other programs, or another layout of what they
 //! pin, while datagrams flow.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use nix::sys::signal::Signal;
 
@@ -46,13 +43,6 @@ fn a_stream_does_not_notice_that_programs_are_swapped() {
     }
 }
 
-/// The folder below which the agent of a host pins what outlives it.
-fn pins(overlay: &Overlay, host: &str) -> PathBuf {
-    let config = fs::read_to_string(overlay.config(host)).expect("the lab has written it");
-    let config: toml::Table = config.parse().expect("it is TOML");
-    config["bpf_dir"].as_str().expect("it is a path").into()
-}
-
 /// The folders in `pins`, one for each layout.
 fn layouts(pins: &Path) -> Vec<String> {
     let entries = fs::read_dir(pins).expect("the agent has made it").map(Result::unwrap);
@@ -69,7 +59,7 @@ fn a_stream_does_not_notice_that_pins_of_another_layout_are_replaced() {
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
             for host in HOSTS {
                 overlay.end_agent(host, signal);
-                let pins = pins(&overlay, host);
+                let pins = overlay.pins(host);
                 assert_eq!(layouts(&pins), ["v2"], "{hook}");
                 fs::rename(pins.join("v2"), pins.join("v1")).expect("a bpffs can do that");
                 agents.push(overlay.start_agent(host));

@@ -163,6 +163,7 @@ fn the_two_hosts_how_to() {
     let mut shells = BTreeMap::new();
     for host in ["h1", "h2"] {
         overlay.end_agent(host, nix::sys::signal::Signal::SIGTERM);
+        ok(&mut overlay.detach(host));
         // Two hosts on one machine: each with files of its own where the page
         // says that they are.
         let mut bash = overlay.node(host).command("unshare");

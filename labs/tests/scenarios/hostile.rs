@@ -114,6 +114,7 @@ fn a_packet_to_nobody_does_not_go_round_in_circles() {
     }
     // Nor while nobody translates.
     overlay.end_agent("h2", nix::sys::signal::Signal::SIGKILL);
+    ok(&mut overlay.detach("h2"));
     let received = || {
         let stats =
             ok(overlay.node("h2").command("ip").args(["-json", "-stats", "link", "show", "up0"]));

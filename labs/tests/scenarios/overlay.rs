@@ -125,6 +125,20 @@ impl Overlay {
         agent
     }
 
+    /// `ila-agent --detach` on a host.
+    pub fn detach(&self, host: &str) -> Command {
+        let mut command = self.node(host).command(bin_dir().join("ila-agent"));
+        command.arg("--detach").arg("--config").arg(self.config(host));
+        command
+    }
+
+    /// The folder below which the agent of a host pins what outlives it.
+    pub fn pins(&self, host: &str) -> PathBuf {
+        let config = std::fs::read_to_string(self.config(host)).expect("the lab has written it");
+        let config: toml::Table = config.parse().expect("it is TOML");
+        config["bpf_dir"].as_str().expect("it is a path").into()
+    }
+
     /// Changes the configuration that the next agent of a host reads.
     pub fn configure(&self, host: &str, change: impl FnOnce(String) -> String) {
         let path = self.config(host);
