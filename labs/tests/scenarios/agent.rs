@@ -69,6 +69,29 @@ fn detaching_takes_the_programs_off_and_leaves_nothing_pinned() {
     }
 }
 
+/// The link of an interface that is gone does nothing; its name may be another
+/// interface's by now.
+#[test]
+fn links_of_interfaces_that_are_gone_are_cleared_away() {
+    let overlay = Overlay::of("gone", "two-hosts");
+    let links = || {
+        let layout = overlay.pins("h1").join("v2/links");
+        fs::read_dir(layout).expect("the agent has made it").count()
+    };
+    assert_eq!(links(), 3, "up0, a1, a2");
+    overlay.end_agent("h1", Signal::SIGKILL);
+    let of = |name: &str| overlay.interfaces(name).into_iter().filter(|it| it.starts_with("ila"));
+    let [gone, renewed] = of("h1").collect::<Vec<_>>().try_into().expect("there are two");
+    let ip = |arguments: &[&str]| ok(overlay.node("h1").command("ip").args(arguments));
+    ip(&["link", "del", &gone]);
+    ip(&["link", "del", &renewed]);
+    ip(&["link", "add", &renewed, "type", "veth", "peer", "name", "other"]);
+    let _agent = overlay.start_agent("h1");
+    // It has been adopted for the container that it is named after.
+    assert_eq!(links(), 2, "up0 and one more");
+    ok(&mut overlay.ctl("h1", &["counters"]));
+}
+
 /// Two programs on one interface would both act, by tables that differ.
 #[test]
 fn an_agent_does_not_start_beside_the_programs_of_another_one() {

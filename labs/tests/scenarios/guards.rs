@@ -1,0 +1,90 @@
+//! What a container cannot do, and how it is told.
+
+use std::{
+    io::ErrorKind,
+    net::{Ipv6Addr, SocketAddr, TcpStream},
+};
+
+use ila_labs::wait_until;
+
+use crate::{
+    common::ok,
+    overlay::{Overlay, PATIENCE},
+};
+
+const NOBODY: &str = "fd00:db8:0:1:2000::99";
+
+#[test]
+fn a_container_sends_only_from_its_own_address() {
+    for path in ["fast", "slow"] {
+        let overlay = Overlay::up(&format!("source-{path}"), "two-hosts", |text| {
+            format!("path = \"{path}\"\n{text}")
+        });
+        let a1 = overlay.node("a1");
+        let to = overlay.address("b1").to_string();
+        for foreign in [overlay.address("a2").to_string(), NOBODY.to_owned()] {
+            let before = overlay.count("h1", "egress-source");
+            ok(a1.command("ip").args(["addr", "add", &foreign, "dev", "eth0", "nodad"]));
+            let ping = a1.command("ping").args(["-c1", "-W1", "-I", &foreign, &to]).output();
+            assert!(!ping.expect("ping can be run").status.success(), "{path}: {foreign}");
+            assert!(overlay.count("h1", "egress-source") > before, "{path}: {foreign}");
+            ok(a1.command("ip").args(["addr", "del", &foreign, "dev", "eth0"]));
+        }
+        assert!(overlay.pings("a1", "b1"), "{path}");
+    }
+}
+
+#[test]
+fn a_container_cannot_address_a_locator() {
+    let overlay = Overlay::of("locator", "two-hosts");
+    // The ILA address of b1, one of nobody, and h1's own locator.
+    for to in ["2001:db8:b:1:3000::cda5", "2001:db8:b:1::1", "2001:db8:a:1:2000::1"] {
+        let before = overlay.count("h1", "egress-locator");
+        let ping = overlay.node("a1").command("ping").args(["-c1", "-W1", to]).output();
+        assert!(!ping.expect("ping can be run").status.success(), "{to}");
+        assert_eq!(overlay.count("h1", "egress-locator"), before + 1, "{to}");
+    }
+}
+
+#[test]
+fn who_connects_to_nobody_is_told_at_once() {
+    for path in ["fast", "slow"] {
+        let overlay = Overlay::up(&format!("nobody-{path}"), "two-hosts", |text| {
+            format!("path = \"{path}\"\n{text}")
+        });
+        let to: Ipv6Addr = NOBODY.parse().expect("an address");
+        let error = overlay.node("a1").inside(|| {
+            TcpStream::connect_timeout(&SocketAddr::from((to, 80)), PATIENCE)
+                .expect_err("nobody is there")
+        });
+        let error = error.expect("the namespace is there");
+        assert_eq!(error.kind(), ErrorKind::HostUnreachable, "{path}: {error}");
+        assert!(overlay.count("h1", "egress-unknown-identifier") > 0, "{path}");
+    }
+}
+
+/// Duplicate address detection, as Linux does it.
+#[test]
+fn an_address_that_another_container_has_is_defended() {
+    let overlay = Overlay::of("defended", "two-hosts");
+    let a1 = overlay.node("a1");
+    overlay.set("a1", "eth0/accept_dad", "1");
+    let state = |address: &str| {
+        ok(a1.command("ip").args(["-oneline", "-6", "addr", "show", "to", address]))
+    };
+    let taken = [overlay.address("b1").to_string(), overlay.address("a2").to_string()];
+    for address in &taken {
+        ok(a1.command("ip").args(["addr", "add", address, "dev", "eth0"]));
+        wait_until(PATIENCE, "duplicate address detection to fail", || {
+            state(address).contains("dadfailed").then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}: {}", state(address)));
+    }
+    assert_eq!(overlay.count("h1", "ndp-defended"), 2);
+    ok(a1.command("ip").args(["addr", "add", NOBODY, "dev", "eth0"]));
+    wait_until(PATIENCE, "duplicate address detection to end", || {
+        let state = state(NOBODY);
+        (!state.contains("tentative") && !state.contains("dadfailed")).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", state(NOBODY)));
+}
