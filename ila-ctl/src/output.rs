@@ -163,8 +163,11 @@ impl Tabular for CounterList {
 
 impl Tabular for Status {
     fn table(&self) -> Table {
+        let first = Domain { sir_prefix: self.sir_prefix, locator: self.locator };
+        let others = self.domains.iter().filter(|domain| **domain != first);
+        let domains: Vec<_> = std::iter::once(&first).chain(others).collect();
         let each = |text: fn(&Domain) -> String| {
-            self.domains.iter().map(text).collect::<Vec<_>>().join(" ")
+            domains.iter().map(|domain| text(domain)).collect::<Vec<_>>().join(" ")
         };
         let uplinks: Vec<_> = self.uplinks.iter().map(ToString::to_string).collect();
         pairs([

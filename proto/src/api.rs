@@ -182,6 +182,7 @@ pub struct CounterList {
     /// that are gone included, in the order of their numbers.
     pub counters: Vec<Counter>,
     /// Of each interface that has a program, in the order of their names.
+    #[serde(default)]
     pub interfaces: Vec<InterfaceCounters>,
 }
 
@@ -252,12 +253,15 @@ pub struct Status {
     /// This host's locator in it.
     pub locator: Locator,
     /// All SIR prefixes that this host serves.
+    #[serde(default)]
     pub domains: Vec<Domain>,
     /// How checksums are kept right.
     pub checksum_mode: ChecksumMode,
     /// What becomes of the sources of containers' packets.
+    #[serde(default)]
     pub source: SourceMode,
     /// The way of translated packets through the host.
+    #[serde(default)]
     pub path: Path,
     /// The underlay interfaces.
     pub uplinks: Vec<InterfaceName>,

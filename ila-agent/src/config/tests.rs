@@ -22,6 +22,10 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!(config.checksum_mode, ChecksumMode::NeutralMap);
     assert_eq!(config.hook, None);
     assert_eq!(config.runtime_dir, Path::new("/run/ila"));
+    assert_eq!(config.bpf_dir, Path::new("/sys/fs/bpf/ila"));
+    assert_eq!(config.source, forward::SourceMode::Sir);
+    assert_eq!(config.path, forward::Path::Fast);
+    assert_eq!(config.domains.len(), 1);
     assert_eq!(config.uplinks.len(), 2);
     assert_eq!(config.mappings.len(), 1);
 }
@@ -50,7 +54,7 @@ fn errors_name_the_line_the_key_and_the_reason() {
         (sir, r#"sir_prefix = "fd00:db8::1/64""#, "3", &["sir_prefix", "bits set behind"]),
         (sir, r#"sir_prefix = "10.0.0.0/8""#, "3", &["sir_prefix", "not an IPv6 prefix"]),
         (sir, r#"sir_prefix = "fe80::/64""#, "3", &["sir_prefix", "could route"]),
-        (sir, r#"sir_prefix = "2001:db8:a:1::/64""#, "4", &["`locator`", "is the SIR prefix"]),
+        (sir, r#"sir_prefix = "2001:db8:a:1::/64""#, "4", &["`locator`", "is a SIR prefix"]),
         (locator, r#"locator = "2001:db8:a::/63""#, "4", &["locator", "is a /63"]),
         (uplinks, "uplinks = []", "5", &["`uplinks`", "at least one"]),
         (uplinks, r#"uplinks = ["up0", "up0"]"#, "5", &["`uplinks`", "up0 is named twice"]),
@@ -83,6 +87,53 @@ fn a_mapping_given_twice_is_an_error_at_the_second() {
         format!("{GOOD}\n[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:c::/64\"");
     let error = parse(&twice).expect_err("two locators for one").to_string();
     assert!(error.contains("line 12: `identifier`: 2000:0:0:b1 is mapped twice"), "{error}");
+}
+
+#[test]
+fn a_host_serves_several_sir_prefixes_each_with_its_own_locator() {
+    let more = "[[domain]]\nsir_prefix = \"fd00:db8:0:2::/64\"\nlocator = \"2001:db8:a:2::/64\"\n\
+                [[mapping]]\nsir_prefix = \"fd00:db8:0:2::/64\"\nidentifier = \"2000:0:0:b1\"\n\
+                locator = \"2001:db8:b:3::/64\"\n";
+    let good = format!("{GOOD}{more}");
+    let config = parse(&good).expect("the configuration is valid");
+    assert_eq!(config.domains.len(), 2);
+    // One identifier in two SIR prefixes is two containers.
+    assert_eq!(config.mappings.len(), 2);
+    assert_eq!(config.domain_of("fd00:db8:0:2::/64".parse().expect("a prefix")), Some(1));
+    for (found, bad, line, says) in [
+        ("fd00:db8:0:2::/64", "fd00:db8:0:1::/64", 11, "`sir_prefix`: is stated twice"),
+        ("2001:db8:a:2::/64", "2001:db8:a:1::/64", 12, "`locator`: is that of another SIR prefix"),
+        ("2001:db8:a:2::/64", "fd00:db8:0:1::/64", 12, "`locator`: is a SIR prefix"),
+        ("2001:db8:b:3::/64", "2001:db8:b:2::/64", 16, "`locator`: is that of another SIR prefix"),
+        ("2001:db8:b:3::/64", "2001:db8:a:1::/64", 16, "`locator`: is that of another SIR prefix"),
+    ] {
+        let error = parse(&good.replacen(found, bad, 1)).expect_err(bad).to_string();
+        assert!(error.contains(&format!("line {line}: {says}")), "{bad}: {error}");
+    }
+    let (start, end) = good.split_at(good.rfind("fd00:db8:0:2").expect("it is there"));
+    let foreign = format!("{start}{}", end.replacen("fd00:db8:0:2", "fd00:db8:0:3", 1));
+    let error = parse(&foreign).expect_err("a prefix of others").to_string();
+    assert!(error.contains("line 14: `sir_prefix`: is none that this host serves"), "{error}");
+}
+
+#[test]
+fn there_are_no_more_domains_and_uplinks_than_the_programs_have_places_for() {
+    let domain = |index| {
+        format!("[[domain]]\nsir_prefix = \"fd01:{index}::/64\"\nlocator = \"2001:{index}::/64\"\n")
+    };
+    let with = |count: usize| GOOD.to_owned() + &(1..count).map(domain).collect::<String>();
+    assert_eq!(parse(&with(MAX_DOMAINS)).expect("they fit").domains.len(), MAX_DOMAINS);
+    let error = parse(&with(MAX_DOMAINS + 1)).expect_err("one too many").to_string();
+    assert!(error.contains("`sir_prefix`: a host serves at most 4 SIR prefixes"), "{error}");
+    let uplinks = GOOD.replace(r#""up1""#, r#""up1", "up2", "up3", "up4""#);
+    let error = parse(&uplinks).expect_err("one too many").to_string();
+    assert!(error.contains("line 5: `uplinks`: has at most 4 interfaces"), "{error}");
+}
+
+#[test]
+fn the_folder_for_pins_must_be_absolute() {
+    let error = parse(&format!("bpf_dir = \"bpf\"\n{GOOD}")).expect_err("relative").to_string();
+    assert!(error.contains("line 1: `bpf_dir`: must be an absolute path"), "{error}");
 }
 
 #[test]
