@@ -138,8 +138,8 @@ impl Datapath {
         if !is_whole(&programs, &Role::ALL.map(Role::program)) || !is_whole(&maps, &Tables::NAMES) {
             // Whatever is there of them, an agent was killed while making it.
             pins::remove(&programs)?;
-            pins.make(&maps)?;
-            pins.make(&programs)?;
+            pins::make(&maps)?;
+            pins::make(&programs)?;
             Loaded::on_pins(config, &maps)?.pin(&programs)?;
             tracing::info!("programs loaded");
         }

@@ -28,6 +28,7 @@ struct Shared {
 
 impl Monitor {
     /// Starts to read the programs' events.
+    #[must_use]
     pub fn start(owner: OwnerHandle, events: Events) -> Self {
         let (sender, _) = broadcast::channel(WAITING);
         let shared = Arc::new(Mutex::new(Shared { sender: Some(sender.clone()), listeners: 0 }));

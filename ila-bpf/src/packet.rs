@@ -241,16 +241,17 @@ fn sum_of_quote(ctx: &TcContext) -> Option<Sum> {
     const CHUNK: usize = MAX_QUOTE / 4;
     pull(ctx, ETHERNET + MAX_QUOTE);
     let start: *mut [u8; MAX_QUOTE] = at(ctx, ETHERNET)?;
-    let mut sum = 0i64;
+    let mut sum = 0u32;
     for chunk in 0..MAX_QUOTE / CHUNK {
         // SAFETY: all of the quote is there, and the helper only reads it.
-        sum = unsafe {
+        let added = unsafe {
             let chunk = start.byte_add(chunk * CHUNK).cast();
-            bpf_csum_diff(ptr::null_mut(), 0, chunk, CHUNK as u32, sum as u32)
+            bpf_csum_diff(ptr::null_mut(), 0, chunk, CHUNK as u32, sum)
         };
+        sum = added.cast_unsigned() as u32;
     }
     // The helper sums up words as they lie in memory, and does not fold them.
-    let folded = (sum as u32 & 0xffff) + (sum as u32 >> 16);
+    let folded = (sum & 0xffff) + (sum >> 16);
     let folded = (folded & 0xffff) + (folded >> 16);
     Some(Sum::new().word(u16::from_be(folded as u16)))
 }

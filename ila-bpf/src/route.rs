@@ -14,6 +14,13 @@ const AF_INET6: u8 = 10;
 /// Every IPv6 link carries packets of this size (RFC 8200, section 5).
 const MIN_MTU: u32 = 1280;
 
+/// A neighbour that is not known yet is found on the way out.
+const NO_NEIGHBOUR: i64 = aya_ebpf::bindings::BPF_FIB_LKUP_RET_NO_NEIGH as i64;
+
+/// The sizes of what the helpers are handed.
+const PARAMETERS: i32 = size_of::<bpf_redir_neigh>().cast_signed() as i32;
+const QUERY: i32 = size_of::<FibLookup>().cast_signed() as i32;
+
 /// Ask how large the segments of an aggregated packet are going to be.
 const SEGMENTS: u64 = aya_ebpf::bindings::bpf_check_mtu_flags::BPF_MTU_CHK_SEGS as u64;
 
@@ -35,7 +42,6 @@ impl Route {
                 // it, and the verifier wants them aligned.
                 let mut memory = packet::zeroes::<{ size_of::<bpf_redir_neigh>().div_ceil(8) }>();
                 let parameters: *mut bpf_redir_neigh = memory.as_mut_ptr().cast();
-                let size = size_of::<bpf_redir_neigh>() as i32;
                 // SAFETY: the memory is large enough, lives across the call and
                 // its size is told.
                 unsafe {
@@ -44,7 +50,7 @@ impl Route {
                     for (index, word) in next_hop.into_iter().enumerate() {
                         words.add(index).write_volatile(word);
                     }
-                    bpf_redirect_neigh(self.interface, parameters, size, 0)
+                    bpf_redirect_neigh(self.interface, parameters, PARAMETERS, 0)
                 }
             }
         };
@@ -94,7 +100,6 @@ pub fn choose(
     }
     let mut memory = packet::zeroes::<{ size_of::<FibLookup>() / 8 }>();
     let query: *mut FibLookup = memory.as_mut_ptr().cast();
-    let size = size_of::<FibLookup>() as i32;
     // SAFETY: the memory has the structure's size and lives across the call,
     // all zeroes are a value of it, and the context is valid.
     let found = unsafe {
@@ -102,10 +107,8 @@ pub fn choose(
         (*query).ifindex = packet::interface(ctx);
         (*query).__bindgen_anon_3.ipv6_src = words(source);
         (*query).__bindgen_anon_4.ipv6_dst = words(destination);
-        bpf_fib_lookup(ctx.skb.skb.cast(), query, size, 0)
+        bpf_fib_lookup(ctx.skb.skb.cast(), query, QUERY, 0)
     };
-    // A neighbour that is not known yet is found on the way out.
-    const NO_NEIGHBOUR: i64 = aya_ebpf::bindings::BPF_FIB_LKUP_RET_NO_NEIGH as i64;
     if found != i64::from(BPF_FIB_LKUP_RET_SUCCESS) && found != NO_NEIGHBOUR {
         return None;
     }

@@ -102,9 +102,10 @@ pub fn count(ctx: &TcContext, fate: Fate, length: u32) {
     // The compiler knows that no fate is out of bounds and would not check; the
     // verifier does not know.
     let number = black_box(fate.number()) as usize;
-    if let Some(counts) = counts(ctx)
-        && let Some(slot) = counts.fates.get_mut(number)
-    {
+    let Some(counts) = counts(ctx) else { return };
+    // SAFETY: see `counts`.
+    let counts = unsafe { &mut *counts };
+    if let Some(slot) = counts.fates.get_mut(number) {
         slot.packets += 1;
         slot.bytes += u64::from(length);
     }
@@ -114,6 +115,8 @@ pub fn count(ctx: &TcContext, fate: Fate, length: u32) {
 #[inline(always)]
 pub fn may_send_error(ctx: &TcContext) -> bool {
     let Some(counts) = counts(ctx) else { return false };
+    // SAFETY: see `counts`.
+    let counts = unsafe { &mut *counts };
     // SAFETY: the helper takes nothing.
     let second = unsafe { bpf_ktime_get_coarse_ns() } / NANOSECONDS;
     if counts.error_second != second {
@@ -124,13 +127,12 @@ pub fn may_send_error(ctx: &TcContext) -> bool {
     counts.errors <= ERRORS_PER_SECOND
 }
 
-/// What this CPU keeps of the packet's interface.
+/// What this CPU keeps of the packet's interface: this CPU's value, where no
+/// other program runs at the same time, for tc programs are not preempted by
+/// each other.
 #[inline(always)]
-fn counts(ctx: &TcContext) -> Option<&mut InterfaceCounts> {
-    let counts = ILA_COUNTS.get_ptr_mut(packet::interface(ctx))?;
-    // SAFETY: the pointer is to this CPU's value, where no other program runs
-    // at the same time: tc programs are not preempted by each other.
-    Some(unsafe { &mut *counts })
+fn counts(ctx: &TcContext) -> Option<*mut InterfaceCounts> {
+    ILA_COUNTS.get_ptr_mut(packet::interface(ctx))
 }
 
 /// Tells of a packet that is about to be dropped, if anybody listens.

@@ -54,24 +54,22 @@ pub fn json_line(value: &impl Serialize) -> Result<(), ClientError> {
 
 /// What became of a packet, in one line.
 pub fn sentence(packet: &DroppedPacket) -> String {
-    let mut text = format!("{:27} {:15}", packet.fate, printable(&packet.interface));
+    let mut parts = vec![format!("{:26}", packet.fate), printable(&packet.interface)];
     if let Some(container) = &packet.container {
-        text += &format!(" ({container})");
+        parts.push(format!("({container})"));
     }
     if let (Some(source), Some(destination)) = (packet.source, packet.destination) {
-        text += &format!(" {source} > {destination}");
+        parts.push(format!("{source} > {destination}"));
     }
     if let Some(locator) = packet.locator {
-        text += &format!(" at {locator}");
+        parts.push(format!("at {locator}"));
     }
-    text += &format!(
-        " next header {}, hop limit {}, {} bytes",
-        packet.next_header, packet.hop_limit, packet.length
-    );
-    if packet.missed > 0 {
-        text += &format!("; {} before it were not told of", packet.missed);
+    let DroppedPacket { next_header, hop_limit, length, missed, .. } = packet;
+    parts.push(format!("next header {next_header}, hop limit {hop_limit}, {length} bytes"));
+    if *missed > 0 {
+        parts.push(format!("({missed} before it were not told of)"));
     }
-    text
+    parts.join(" ")
 }
 
 /// A reply that people read as a table.

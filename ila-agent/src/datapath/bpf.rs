@@ -123,8 +123,10 @@ pub fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
 #[repr(C)]
 #[derive(Default)]
 struct Batch {
-    in_batch: u64,
-    out_batch: u64,
+    /// Where the previous call ended; null at first.
+    after: u64,
+    /// Where this one ends.
+    last: u64,
     keys: u64,
     values: u64,
     count: u32,
@@ -174,8 +176,8 @@ pub fn entries<K: Layout, V: Layout>(map: BorrowedFd<'_>, none: (K, V)) -> io::R
     loop {
         let before = position;
         let mut attributes = Batch {
-            in_batch: if is_first { 0 } else { &raw const before as u64 },
-            out_batch: &raw mut position as u64,
+            after: if is_first { 0 } else { &raw const before as u64 },
+            last: &raw mut position as u64,
             keys: keys.as_mut_ptr() as u64,
             values: values.as_mut_ptr() as u64,
             count: u32::try_from(CHUNK).expect("it is small"),

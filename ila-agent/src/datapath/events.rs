@@ -1,6 +1,6 @@
 //! The programs' reports of dropped packets.
 
-use std::{io, ptr};
+use std::{fmt, io, ptr};
 
 use aya::maps::{Map, MapData, RingBuf};
 use ila_proto::abi::{Event, MAP_EVENTS};
@@ -11,6 +11,12 @@ use super::{DatapathError, Tables};
 /// The reader of the ring buffer.
 pub struct Events {
     ring: AsyncFd<RingBuf<MapData>>,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
 }
 
 impl Events {

@@ -137,11 +137,6 @@ impl Pins {
         list(&self.root)?.iter().try_for_each(|entry| remove(entry))
     }
 
-    /// Makes a folder and those above it.
-    pub fn make(&self, folder: &Path) -> Result<(), DatapathError> {
-        make(folder)
-    }
-
     /// Makes the folder of the links.
     pub fn make_links(&self) -> Result<(), DatapathError> {
         make(&self.links())
@@ -209,7 +204,8 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, DatapathError> {
     paths.map_err(pin("list", folder))
 }
 
-fn make(folder: &Path) -> Result<(), DatapathError> {
+/// Makes a folder and those above it.
+pub fn make(folder: &Path) -> Result<(), DatapathError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(pin("create", folder))
 }

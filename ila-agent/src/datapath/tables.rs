@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io,
+    fmt, io,
     os::fd::{AsFd as _, BorrowedFd},
 };
 
@@ -123,7 +123,7 @@ impl Tables {
     pub fn count(&mut self, interface: u32) -> Result<(), DatapathError> {
         match self.counts.get(&interface, 0) {
             Ok(_) => Ok(()),
-            Err(MapError::KeyNotFound) => self.write_counts(interface, InterfaceCounts::default()),
+            Err(MapError::KeyNotFound) => self.write_counts(interface, &InterfaceCounts::default()),
             Err(other) => Err(error(MAP_COUNTS)(other)),
         }
     }
@@ -141,7 +141,8 @@ impl Tables {
             Err(other) => return Err(error(MAP_COUNTS)(other)),
         };
         add(&mut gone, &counts);
-        self.write_counts(GONE_INTERFACES, InterfaceCounts { fates: gone, ..Default::default() })?;
+        let gone = InterfaceCounts { fates: gone, ..InterfaceCounts::default() };
+        self.write_counts(GONE_INTERFACES, &gone)?;
         gone_is_fine(self.counts.remove(&interface)).map_err(error(MAP_COUNTS))
     }
 
@@ -167,12 +168,12 @@ impl Tables {
     fn write_counts(
         &mut self,
         interface: u32,
-        counts: InterfaceCounts,
+        counts: &InterfaceCounts,
     ) -> Result<(), DatapathError> {
         let cpus = nr_cpus().map_err(|(_, source)| refused(MAP_COUNTS)(source))?;
         let mut values = vec![Plain(InterfaceCounts::default()); cpus];
         if let Some(first) = values.first_mut() {
-            *first = Plain(counts);
+            *first = Plain(*counts);
         }
         let values = PerCpuValues::try_from(values).map_err(refused(MAP_COUNTS))?;
         self.counts.insert(interface, values, 0).map_err(error(MAP_COUNTS))
@@ -216,8 +217,14 @@ fn refused(map: &'static str) -> impl Fn(io::Error) -> DatapathError {
     move |source| DatapathError::Map { map, source: source.into() }
 }
 
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tables").finish_non_exhaustive()
+    }
+}
+
 /// A shared layout as aya wants it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct Plain<T>(pub T);
 
