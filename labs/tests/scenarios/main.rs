@@ -21,6 +21,7 @@ mod hostile;
 mod kernel_ila;
 mod lifecycle;
 mod monitor;
+mod moved;
 mod on_link;
 mod overlay;
 mod pmtu;
