@@ -335,7 +335,7 @@ impl Owner {
                 container: container.flatten(),
                 source: is_ipv6.then(|| address(event.source)),
                 destination: is_ipv6.then(|| address(event.destination)),
-                locator: (event.locator != 0).then(|| Locator::from_bits(event.locator)),
+                locator: self.locator_of(event.destination),
                 next_header: event.next_header,
                 hop_limit: event.hop_limit,
                 length: event.length,
@@ -391,6 +391,13 @@ impl Owner {
             Some(entry) if entry.state != State::Removing => Ok(&entry.container),
             _ => Err(no_container(name)),
         }
+    }
+
+    /// The locator that a SIR address is mapped to, if that is another host's.
+    fn locator_of(&self, [high, low]: [u64; 2]) -> Option<Locator> {
+        let domain = self.config.domain_of(SirPrefix::from_bits(high))?;
+        let locator = self.config.mappings.get(&(domain, Identifier::from_bits(low)))?;
+        (*locator != self.config.domains[domain as usize].locator).then_some(*locator)
     }
 
     /// An interface that runs a program, and whose it is.

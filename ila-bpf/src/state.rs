@@ -14,8 +14,8 @@ use ila_proto::{
         EVENT_BYTES, Event, Fate, HostConfig, InterfaceCounts, LocatorKey, LocatorValue,
         MAX_INTERFACES, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, Monitor,
     },
-    addr::{Address, Locator},
-    forward::{self, Header, Tables},
+    addr::Address,
+    forward::{Header, Tables},
     icmp::ERRORS_PER_SECOND,
 };
 
@@ -156,7 +156,6 @@ pub fn report(ctx: &TcContext, fate: Fate) {
         interface: packet::interface(ctx),
         source: [source.high, source.low],
         destination: [destination.high, destination.low],
-        locator: forward::locator_of(config(), &Kernel(ctx), destination).map_or(0, Locator::bits),
         length: ctx.len(),
         next_header,
         hop_limit,

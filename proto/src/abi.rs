@@ -244,8 +244,8 @@ pub struct Monitor {
 /// A packet that was dropped.
 ///
 /// ```text
-///  0      4           8        24            40       48       52            53
-///  | fate | interface | source | destination | locator | length | next header | hop limit | padding |
+///  0      4           8        24            40       44            45          46
+///  | fate | interface | source | destination | length | next header | hop limit | padding |
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -258,9 +258,6 @@ pub struct Event {
     pub source: [u64; 2],
     /// The halves of the destination; zeroes if it was not IPv6.
     pub destination: [u64; 2],
-    /// [`Locator::bits`] that the destination is mapped to; zero if to none,
-    /// or to this host.
-    pub locator: u64,
     /// Bytes from the link-layer header on.
     pub length: u32,
     /// The header behind the IPv6 header.
@@ -282,7 +279,7 @@ const _: () = {
     assert!(size_of::<FateCount>() == 16);
     assert!(size_of::<InterfaceCounts>() == 784);
     assert!(size_of::<Monitor>() == 16);
-    assert!(size_of::<Event>() == 56);
+    assert!(size_of::<Event>() == 48);
 };
 
 impl Layout for MappingKey {}

@@ -97,18 +97,6 @@ pub trait Tables {
     fn forget(&self, index: u32) -> u32;
 }
 
-/// The locator that a SIR address is mapped to; none for any other address and
-/// for a container of this host.
-#[inline(always)]
-pub fn locator_of(config: &HostConfig, tables: &impl Tables, address: Address) -> Option<Locator> {
-    let domain = tables.forget(config.domain_of_sir(address.high)?);
-    let key = MappingKey::new(domain, Identifier::from_bits(address.low))?;
-    match tables.mapping(key)?.place() {
-        Place::There { locator, .. } => Some(locator),
-        Place::Here { .. } => None,
-    }
-}
-
 /// The fields of the IPv6 header that decide on a packet's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

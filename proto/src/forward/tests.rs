@@ -33,27 +33,3 @@ fn each_source_mode_and_path_has_its_number_and_its_name() {
     assert_eq!((SourceMode::default().number(), Path::default().number()), (0, 0));
 }
 
-#[test]
-fn the_locator_of_an_address_is_that_of_a_mapping_to_another_host() {
-    for (text, locator) in [
-        ("fd00:db8:0:1:2000::c1", Some("2001:db8:a:b::")),
-        ("fd00:db8:0:1:2000::c2", Some("2001:db8:a:c::")),
-        ("fd00:db8:0:2:2000::c1", Some("2001:db8:b:b::")),
-        // Here, nobody's, not a SIR address.
-        ("fd00:db8:0:1:2000::b1", None),
-        ("fd00:db8:0:1:2000::c3", None),
-        ("fd00:db8:0:2:2000::c2", None),
-        ("fd00:db8:0:1:3000::c1", None),
-        ("fd00:db8:0:1::c1", None),
-        ("fd00:db8:0:3:2000::c1", None),
-        ("2001:db8:a:b:3000::cdac", None),
-        ("::", None),
-    ] {
-        for mode in ChecksumMode::ALL {
-            let host = host(mode);
-            let given = locator_of(&host.config, &host, address(text));
-            let expected = locator.map(|text| Locator::from_bits(address(text).high));
-            assert_eq!(given, expected, "{text}");
-        }
-    }
-}
