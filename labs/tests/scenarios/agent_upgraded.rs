@@ -1,7 +1,12 @@
 //! Agents that come back with other programs, or another layout of what they
 //! pin, while datagrams flow.
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::DirEntryExt as _,
+    path::{Path, PathBuf},
+};
 
 use nix::sys::signal::Signal;
 
@@ -41,6 +46,48 @@ fn a_stream_does_not_notice_that_programs_are_swapped() {
         expect_perfect(stream);
         assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
     }
+}
+
+/// What is pinned for the host, each with the number of its file: one that was
+/// made anew has another.
+fn pinned(overlay: &Overlay, host: &str) -> BTreeMap<PathBuf, u64> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![overlay.pins(host)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the agent has made it").map(Result::unwrap) {
+            if entry.file_type().expect("it has one").is_dir() {
+                folders.push(entry.path());
+            } else {
+                found.insert(entry.path(), entry.ino());
+            }
+        }
+    }
+    found
+}
+
+/// Nothing is loaded or attached that is there already, whatever ended the
+/// agent; with another configuration the programs are, and the tables stay.
+#[test]
+fn an_agent_takes_over_what_fits() {
+    let overlay = attached_by("takes-over", "tcx");
+    let before = pinned(&overlay, "h1");
+    assert_eq!(before.len(), 5 + 2 + 3, "tables, programs, links: {before:?}");
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        overlay.end_agent("h1", signal);
+        let agent = overlay.start_agent("h1");
+        assert_eq!(pinned(&overlay, "h1"), before, "{signal}");
+        drop(agent);
+    }
+    overlay.end_agent("h1", Signal::SIGTERM);
+    overlay.configure("h1", |text| text.replace("path = \"fast\"", "path = \"slow\""));
+    let _agent = overlay.start_agent("h1");
+    let after = pinned(&overlay, "h1");
+    let is_program = |path: &Path| path.ends_with("ila_egress") || path.ends_with("ila_ingress");
+    let (programs, others): (Vec<_>, Vec<_>) =
+        before.iter().partition(|(path, _)| is_program(path));
+    assert!(others.iter().all(|(path, file)| after.get(*path) == Some(*file)), "{after:?}");
+    assert!(programs.iter().all(|(path, _)| !after.contains_key(*path)), "{after:?}");
+    assert_eq!(after.len(), before.len());
 }
 
 /// The folders in `pins`, one for each layout.
