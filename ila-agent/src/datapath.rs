@@ -131,8 +131,14 @@ impl fmt::Debug for Datapath {
 
 impl Datapath {
     /// Takes over the tables and programs that are pinned below `bpf_dir` and
-    /// fit, and loads those that do not. What is attached stays as it is.
-    pub fn open(config: &HostConfig, hook: Hook, bpf_dir: &Path) -> Result<Self, DatapathError> {
+    /// fit, and loads those that do not. What is attached stays as it is. Fails
+    /// if one of `uplinks` runs the program of an agent with other pins.
+    pub fn open(
+        config: &HostConfig,
+        hook: Hook,
+        bpf_dir: &Path,
+        uplinks: &[InterfaceName],
+    ) -> Result<Self, DatapathError> {
         let pins = Pins::lock(bpf_dir)?;
         let (maps, programs) = (pins.maps(config), pins.programs(OBJECT, config));
         if !is_whole(&programs, &Role::ALL.map(Role::program)) || !is_whole(&maps, &Tables::NAMES) {
@@ -147,11 +153,15 @@ impl Datapath {
             SchedClassifier::from_pin(programs.join(role.program()))
                 .map_err(|error| DatapathError::Load(error.into()))
         };
+        let ingress = open(Role::Uplink)?;
+        if hook == Hook::Tcx {
+            uplinks.iter().try_for_each(|it| attach::refuse_foreign(&pins, &ingress, it))?;
+        }
         Ok(Self {
             hook,
             tables: Tables::from(|name| open_map(&maps, name))?,
             egress: open(Role::Container)?,
-            ingress: open(Role::Uplink)?,
+            ingress,
             attached: BTreeMap::new(),
             maps,
             programs,
@@ -222,12 +232,15 @@ impl Datapath {
 
     /// Takes the programs off all interfaces and removes everything that is
     /// pinned below `bpf_dir`: nothing is translated afterwards.
-    pub fn remove(bpf_dir: &Path) -> Result<(), DatapathError> {
+    /// Returns the interfaces.
+    pub fn remove(bpf_dir: &Path) -> Result<BTreeSet<InterfaceName>, DatapathError> {
         let pins = Pins::lock(bpf_dir)?;
-        for interface in [pins.linked()?, pins.filtered()?].concat() {
-            attach::detach(&pins, &interface)?;
+        let interfaces = BTreeSet::from_iter([pins.linked()?, pins.filtered()?].concat());
+        for interface in &interfaces {
+            attach::detach(&pins, interface)?;
         }
-        pins.clear()
+        pins.clear()?;
+        Ok(interfaces)
     }
 }
 

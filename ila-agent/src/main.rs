@@ -81,7 +81,9 @@ fn run(args: &Args) -> Result<()> {
     }
     check_capabilities()?;
     if args.detach {
-        return Ok(Datapath::remove(&config.bpf_dir)?);
+        let detached = Datapath::remove(&config.bpf_dir)?;
+        println!("{}: {} interfaces detached", config.bpf_dir.display(), detached.len());
+        return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(config));
@@ -107,7 +109,7 @@ async fn serve(config: Config) -> Result<()> {
 
     let served = async {
         let constants = desired::host_config(&config, &uplinks, address);
-        let mut datapath = Datapath::open(&constants, hook, &config.bpf_dir)?;
+        let mut datapath = Datapath::open(&constants, hook, &config.bpf_dir, &config.uplinks)?;
         let events = Events::of(&mut datapath.tables)?;
         prepare_host(&links, &config).await?;
         let node = config.node.clone();

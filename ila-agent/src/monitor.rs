@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ila_proto::api::DroppedPacket;
+use ila_proto::api::{DroppedPacket, ErrorCode};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{datapath::Events, error::Refusal, owner::OwnerHandle};
@@ -11,6 +11,9 @@ use crate::{datapath::Events, error::Refusal, owner::OwnerHandle};
 /// Packets that wait for a listener at most; of those that come on top the
 /// oldest are missed, and counted.
 const WAITING: usize = 4096;
+
+/// Who can listen at a time: each holds one of the places for clients.
+const LISTENERS: u64 = 16;
 
 /// Where listeners come to.
 #[derive(Clone, Debug)]
@@ -41,6 +44,10 @@ impl Monitor {
     pub async fn listen(&self) -> Result<Listener, Refusal> {
         let receiver = {
             let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if shared.listeners >= LISTENERS {
+                let message = format!("{LISTENERS} listen to dropped packets already");
+                return Err(Refusal::new(ErrorCode::Busy, message).hint("end one of them"));
+            }
             let receiver = shared.sender.as_ref().map(broadcast::Sender::subscribe);
             shared.listeners += u64::from(receiver.is_some());
             receiver

@@ -191,13 +191,16 @@ impl Links {
         }
     }
 
-    /// A global address of an interface, if it has one.
+    /// A global address of an interface, if it has one: one that was set rather
+    /// than one that comes and goes.
     pub async fn global_address(&self, index: u32) -> Result<Option<Ipv6Addr>, NetlinkError> {
         let all = self.handle.address().get().set_link_index_filter(index).execute();
         let all: Vec<_> =
             all.try_collect().await.map_err(kernel("list the addresses of an uplink"))?;
-        let global = all.iter().filter(|it| it.header.scope == AddressScope::Universe);
-        Ok(global.flat_map(|it| &it.attributes).find_map(|attribute| match attribute {
+        let mut global: Vec<_> =
+            all.iter().filter(|it| it.header.scope == AddressScope::Universe).collect();
+        global.sort_by_key(|it| !it.header.flags.contains(AddressHeaderFlags::Permanent));
+        Ok(global.iter().flat_map(|it| &it.attributes).find_map(|attribute| match attribute {
             AddressAttribute::Address(IpAddr::V6(address)) => Some(*address),
             _ => None,
         }))

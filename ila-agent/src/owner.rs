@@ -103,6 +103,8 @@ impl Owner {
         }
         let (keys, values): (Vec<_>, Vec<_>) = desired.mappings.into_iter().unzip();
         datapath.tables.set_mappings(&keys, &values)?;
+        // Those of an agent that was killed do not listen any more.
+        datapath.tables.set_listeners(0)?;
         Ok(Self {
             config,
             uplinks,
@@ -396,7 +398,11 @@ impl Owner {
     /// The locator that a SIR address is mapped to, if that is another host's.
     fn locator_of(&self, [high, low]: [u64; 2]) -> Option<Locator> {
         let domain = self.config.domain_of(SirPrefix::from_bits(high))?;
-        let locator = self.config.mappings.get(&(domain, Identifier::from_bits(low)))?;
+        let identifier = Identifier::from_bits(low);
+        if self.holders.contains_key(&identifier) {
+            return None;
+        }
+        let locator = self.config.mappings.get(&(domain, identifier))?;
         (*locator != self.config.domains[domain as usize].locator).then_some(*locator)
     }
 

@@ -117,12 +117,13 @@ fn no_such(arguments: &CountersArgs) -> ClientError {
 fn monitor(socket: &Path, arguments: &MonitorArgs) -> Result<(), ClientError> {
     let mut left = arguments.count;
     Client::new(socket, None).follow("/v1/drops", |packet: Versioned<DroppedPacket>| {
-        match arguments.output.format {
-            Format::Table => output::line(output::sentence(&packet.reply))?,
-            Format::Json => output::json_line(&packet)?,
-        }
+        let line = match arguments.output.format {
+            Format::Table => output::sentence(&packet.reply),
+            Format::Json => output::json(&packet)?,
+        };
         left = left.map(|left| left - 1);
-        Ok(if left == Some(0) { Go::Home } else { Go::On })
+        let go = output::line_if_read(line)?;
+        Ok(if left == Some(0) { Go::Home } else { go })
     })
 }
 

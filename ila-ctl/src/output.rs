@@ -12,7 +12,10 @@ use ila_proto::api::{
 };
 use serde::Serialize;
 
-use crate::{cli::Format, client::ClientError};
+use crate::{
+    cli::Format,
+    client::{ClientError, Go},
+};
 
 /// A reply that can be printed.
 pub trait Print: Sized {
@@ -39,17 +42,21 @@ impl<T: Serialize + Tabular> Print for Versioned<T> {
 
 /// Prints one line, or several.
 pub fn line(text: impl Display) -> Result<(), ClientError> {
+    line_if_read(text).map(|_| ())
+}
+
+/// Prints one line; whether anybody wants another.
+pub fn line_if_read(text: impl Display) -> Result<Go, ClientError> {
     match writeln!(io::stdout(), "{text}") {
         // Whoever read us, `head` for one, has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(ClientError::Output),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Go::Home),
+        other => other.map(|()| Go::On).map_err(ClientError::Output),
     }
 }
 
-/// Prints a value as JSON on one line.
-pub fn json_line(value: &impl Serialize) -> Result<(), ClientError> {
-    let json = serde_json::to_string(value).map_err(io::Error::from);
-    line(json.map_err(ClientError::Output)?)
+/// A value as JSON on one line.
+pub fn json(value: &impl Serialize) -> Result<String, ClientError> {
+    serde_json::to_string(value).map_err(io::Error::from).map_err(ClientError::Output)
 }
 
 /// What became of a packet, in one line.

@@ -178,8 +178,8 @@ pub struct Counter {
 /// What the counters stand at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CounterList {
-    /// Of the whole host since its programs were first attached, interfaces
-    /// that are gone included, in the order of their numbers.
+    /// Of the whole host since its tables were made, interfaces that are gone
+    /// included, in the order of their numbers.
     pub counters: Vec<Counter>,
     /// Of each interface that has a program, in the order of their names.
     #[serde(default)]

@@ -97,7 +97,6 @@ fn attach_link(
         }
         return Ok(());
     }
-    refuse_foreign(program, interface)?;
     let options = TcAttachOptions::TcxOrder(LinkOrder::default());
     let link = program
         .attach_with_options(interface.as_str(), TcAttachType::Ingress, options)
@@ -108,12 +107,16 @@ fn attach_link(
     Ok(())
 }
 
-/// Fails if the interface runs a program of ours that is none of our pins': it
-/// acts by tables that this agent does not keep, and would come first.
-fn refuse_foreign(
+/// Fails if an interface without a link among our pins runs a program of ours:
+/// it acts by tables that this agent does not keep, and would come first.
+pub fn refuse_foreign(
+    pins: &Pins,
     program: &SchedClassifier,
     interface: &InterfaceName,
 ) -> Result<(), DatapathError> {
+    if pins.linked()?.contains(interface) {
+        return Ok(());
+    }
     let failed = |error: ProgramError| DatapathError::Attach {
         interface: interface.clone(),
         source: error.into(),

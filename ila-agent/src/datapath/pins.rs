@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  BPF_DIR/v2/                        changes with the layout of what is shared
-//!    maps-PREFIXES/ILA_MAPPINGS …     the tables; their keys depend on the SIR prefixes
+//!    maps-MEANING/ILA_MAPPINGS …      the tables; one folder per SIR prefixes and checksum mode
 //!    programs-CONTENT/ila_egress …    the programs; one folder per object and configuration
 //!    links/INTERFACE                  a TCX link
 //!    filters/INTERFACE/               marks an interface that has a clsact filter of ours
@@ -55,10 +55,14 @@ impl Pins {
         }
     }
 
-    /// The folder of the tables for these SIR prefixes.
+    /// The folder of the tables for these SIR prefixes and this checksum mode.
+    /// Were it shared with others, programs that still run would read what is
+    /// not meant for them. A hash that another compiler computes otherwise
+    /// makes new tables, which are filled before any program reads them.
     pub fn maps(&self, config: &HostConfig) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         config.domains.map(|domain| domain.sir_prefix).hash(&mut hasher);
+        config.checksum_mode.hash(&mut hasher);
         self.current().join(format!("maps-{:016x}", hasher.finish()))
     }
 

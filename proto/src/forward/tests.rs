@@ -32,4 +32,3 @@ fn each_source_mode_and_path_has_its_number_and_its_name() {
     // A host's configuration of zeroes is that of the defaults.
     assert_eq!((SourceMode::default().number(), Path::default().number()), (0, 0));
 }
-
