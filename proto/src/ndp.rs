@@ -126,7 +126,7 @@ fn options(
         let [kind, length, ..] = half.to_be_bytes();
         let is_start = starts >> index & 1;
         let mask = is_start.wrapping_neg();
-        too_long |= mask & u64::from(length) / MAX_UNITS as u64;
+        too_long |= mask & (u64::from(length) / MAX_UNITS as u64);
         // One without a length starts itself anew, and the end is not reached.
         starts |= is_start << (index as u64 + u64::from(length) % MAX_UNITS as u64);
         names_link_layer |= is_start & u64::from(kind == OPTION_SOURCE_LINK_LAYER);
