@@ -1,5 +1,5 @@
 //! The kernel programs, one file per concern, for the objects that are made of
-//! them.
+//! them: `ila-bpf`, which ships, and those that are built for measuring only.
 //!
 //! They hold no policy: a program loads what decides from the packet, asks
 //! `ila_proto` for the verdict, carries it out and counts the fate. Raw packet
@@ -38,6 +38,11 @@ mod state;
 mod verdict;
 
 use aya_ebpf::programs::TcContext;
+
+#[cfg(feature = "bench")]
+pub use packet::{ETHERNET, Plain, write};
+#[cfg(feature = "bench")]
+pub use state::{Kernel, config};
 
 use verdict::Side;
 
