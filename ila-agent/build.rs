@@ -1,4 +1,5 @@
-//! Compiles the kernel programs into `OUT_DIR/ila-bpf`.
+//! Compiles the kernel programs into `OUT_DIR/ila-bpf`; with the feature `bench`
+//! also the objects to measure with, beside it.
 
 use anyhow::{Context as _, Result};
 use aya_build::{Package, Toolchain};
@@ -19,7 +20,7 @@ fn main() -> Result<()> {
         name: "ila-bpf",
         root_dir: "../ila-bpf",
         no_default_features: false,
-        features: &[],
+        features: if cfg!(feature = "bench") { &["bench"] } else { &[] },
     };
     aya_build::build_ebpf([package], Toolchain::Custom(toolchain))
 }

@@ -30,6 +30,8 @@ pub use attach::best_hook;
 pub use events::Events;
 pub use loaded::Loaded;
 use loaded::OBJECT;
+#[cfg(feature = "bench")]
+pub use loaded::{BENCH_OBJECT, LAYOUTS_OBJECT};
 use pins::Pins;
 pub use tables::{Counts, Plain, Tables};
 

@@ -1,3 +1,75 @@
-//! Nothing: the programs are the binary. A library target lets `ila-agent`
-//! depend on this crate, so that cargo rebuilds the object when it changes.
+//! The kernel programs, one file per concern, for the objects that are made of
+//! them: `ila-bpf`, which ships, and those that are built for measuring only.
+//!
+//! They hold no policy: a program loads what decides from the packet, asks
+//! `ila_proto` for the verdict, carries it out and counts the fate. Raw packet
+//! memory is touched in [`packet`] only.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `egress` | a container's host-side interface, what the container sends |
+//! | `ingress` | an uplink, what the underlay delivers |
+//! | `ndp` | the answer to a neighbour solicitation |
+//! | `packet` | bounds-checked reads and writes of packet memory |
+//! | `route` | the way out of the host |
+//! | `state` | configuration, tables, counters, events |
+//! | `verdict` | carrying out what was decided |
+//!
+//! For any other target there is nothing in here: `ila-agent` depends on it so
+//! that cargo rebuilds the objects when it changes.
 #![no_std]
+#![cfg(any(target_arch = "bpf", clippy))]
+#![allow(
+    clippy::inline_always,
+    reason = "a call would make the verifier forget what it knows of packet pointers"
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "what is cast are offsets in a header and the small codes that helpers return"
+)]
+#![allow(missing_debug_implementations, reason = "kernel programs print nothing")]
+
+mod egress;
+mod ingress;
+mod ndp;
+mod packet;
+mod route;
+mod state;
+mod verdict;
+
+use aya_ebpf::programs::TcContext;
+
+#[cfg(feature = "bench")]
+pub use packet::{ETHERNET, Plain, write};
+#[cfg(feature = "bench")]
+pub use state::{Kernel, config};
+
+use verdict::Side;
+
+/// What a container sends.
+#[must_use]
+#[inline(always)]
+pub fn egress(ctx: &TcContext) -> i32 {
+    let length = ctx.len();
+    verdict::conclude(ctx, Side::Container, length, egress::run(ctx))
+}
+
+/// What the underlay delivers.
+#[must_use]
+#[inline(always)]
+pub fn ingress(ctx: &TcContext) -> i32 {
+    let length = ctx.len();
+    verdict::conclude(ctx, Side::Uplink, length, ingress::run(ctx))
+}
+
+/// The helpers of [`packet`] are offered to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";
+
+/// Never reached: nothing here indexes, unwraps or overflows, and the verifier
+/// would refuse an object that could get here.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

@@ -1,66 +1,19 @@
-//! The kernel programs, one file per concern.
-//!
-//! They hold no policy: a program loads what decides from the packet, asks
-//! `ila_proto` for the verdict, carries it out and counts the fate. Raw packet
-//! memory is touched in [`packet`] only.
-//!
-//! | file | concern |
-//! |---|---|
-//! | `egress` | a container's host-side interface, what the container sends |
-//! | `ingress` | an uplink, what the underlay delivers |
-//! | `ndp` | the answer to a neighbour solicitation |
-//! | `packet` | bounds-checked reads and writes of packet memory |
-//! | `route` | the way out of the host |
-//! | `state` | configuration, tables, counters, events |
-//! | `verdict` | carrying out what was decided |
+//! The object that ships.
 #![no_std]
 #![no_main]
 #![allow(missing_docs, reason = "the macro that makes a program's entry drops its comment")]
-#![allow(
-    clippy::inline_always,
-    reason = "a call would make the verifier forget what it knows of packet pointers"
-)]
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "what is cast are offsets in a header and the small codes that helpers return"
-)]
 #![allow(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
 
-mod egress;
-mod ingress;
-mod ndp;
-mod packet;
-mod route;
-mod state;
-mod verdict;
-
 use aya_ebpf::{macros::classifier, programs::TcContext};
-
-use verdict::Side;
 
 /// At tc ingress of a container's host-side interface.
 #[classifier]
 pub fn ila_egress(ctx: TcContext) -> i32 {
-    let length = ctx.len();
-    verdict::conclude(&ctx, Side::Container, length, egress::run(&ctx))
+    ila_bpf::egress(&ctx)
 }
 
 /// At tc ingress of an uplink.
 #[classifier]
 pub fn ila_ingress(ctx: TcContext) -> i32 {
-    let length = ctx.len();
-    verdict::conclude(&ctx, Side::Uplink, length, ingress::run(&ctx))
-}
-
-/// The helpers of [`packet`] are offered to GPL-compatible programs only.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 4] = *b"GPL\0";
-
-/// Never reached: nothing here indexes, unwraps or overflows, and the verifier
-/// would refuse an object that could get here.
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
+    ila_bpf::ingress(&ctx)
 }

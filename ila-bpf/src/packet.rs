@@ -324,7 +324,7 @@ fn read<T: Plain>(ctx: &TcContext, offset: usize) -> Option<T> {
 
 /// Writes `value` at `offset`, if the packet reaches that far.
 #[inline(always)]
-fn write<T: Plain>(ctx: &TcContext, offset: usize, value: T) -> Option<()> {
+pub fn write<T: Plain>(ctx: &TcContext, offset: usize, value: T) -> Option<()> {
     // SAFETY: `at` has checked that the packet holds the value, and no
     // reference to packet memory is ever made.
     at(ctx, offset).map(|at| unsafe { ptr::write(at, value) })
@@ -337,7 +337,7 @@ fn at<T: Plain>(ctx: &TcContext, offset: usize) -> Option<*mut T> {
 }
 
 /// Bytes, and arrays of bytes: no alignment, no padding, no invalid values.
-trait Plain: Copy {}
+pub trait Plain: Copy {}
 
 impl Plain for u8 {}
 impl<T: Plain, const N: usize> Plain for [T; N] {}

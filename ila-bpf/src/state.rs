@@ -66,6 +66,7 @@ static ILA_MONITOR: Array<Monitor> = Array::with_max_entries(1, 0);
 static ILA_EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_BYTES, 0);
 
 /// The host's configuration.
+#[must_use]
 #[inline(always)]
 pub fn config() -> &'static HostConfig {
     // Keeps the compiler from folding in the zeroes above, which the agent

@@ -16,6 +16,7 @@
 //! | [`extension`] | the way past extension headers | kernel programs, tests |
 //! | [`ndp`] | which neighbour solicitations are answered, and the answer | kernel programs, tests |
 //! | [`abi`] | what kernel programs and agent share in memory | kernel programs, agent |
+//! | `bench` | what is shared for measuring only (feature `bench`) | kernel programs, benchmark |
 //! | [`api`] | what agent and its clients say to each other (feature `std`) | agent, ila-ctl |
 //!
 //! Without features the crate is `no_std` and free of dependencies; the kernel
@@ -30,6 +31,8 @@
 
 pub mod abi;
 pub mod addr;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod checksum;
 pub mod extension;
 pub mod forward;

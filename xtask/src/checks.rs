@@ -31,12 +31,12 @@ const AYA_USER: &str = "ila-agent/src/datapath";
 pub fn run(tally: &mut Tally) {
     let cargo = |args: &[&str]| step::shown(step::cargo().args(args));
     tally.check("cargo fmt", cargo(&["fmt", "--all", "--check"]));
-    let clippy = ["clippy", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    let clippy = ["clippy", "--all-targets", "--all-features", "--quiet", "--", "-D", "warnings"];
     tally.check("cargo clippy", cargo(&clippy));
     // Only looked at, never linked; but without std nothing can unwind.
     let abort = "profile.dev.panic='abort'";
-    let clippy_bpf =
-        ["clippy", "-p", "ila-bpf", "--bins", "--quiet", "--config", abort, "--", "-D", "warnings"];
+    let mut clippy_bpf = vec!["clippy", "-p", "ila-bpf", "--lib", "--bins", "--all-features"];
+    clippy_bpf.extend(["--quiet", "--config", abort, "--", "-D", "warnings"]);
     tally.check("cargo clippy of the kernel programs", cargo(&clippy_bpf));
     let docs = ["doc", "--no-deps", "--document-private-items", "--quiet"];
     tally.check(

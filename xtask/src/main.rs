@@ -1,5 +1,6 @@
 //! Set-up, demo, tests and checks: `cargo xtask --help`.
 
+mod bench;
 mod checks;
 mod ebpf_toolchain;
 mod parts;
@@ -13,12 +14,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::parts::Part;
+use crate::{bench::BenchArgs, parts::Part};
 
 /// What can be done with this workspace
 ///
 /// Every verb first installs what it needs; a second run finds it there.
-/// Installing packages, the kernel and lab tests and the demo need root: run
+/// Installing packages, the kernel and lab tests, benchmarks and the demo need root: run
 /// as root, or as a user who may use sudo.
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
@@ -40,6 +41,8 @@ enum Verb {
         #[arg(long)]
         list: bool,
     },
+    /// Measure, and print the goals beside the numbers
+    Bench(BenchArgs),
     /// Install what building, demo and tests need
     Setup,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().verb {
         Verb::Setup => set_up().map(|()| true),
         Verb::Demo => demo().map(|()| true),
+        Verb::Bench(args) => bench::run(&args).map(|()| true),
         Verb::Test { list: true, .. } => {
             Part::print_all();
             Ok(true)

@@ -71,7 +71,8 @@ impl Part {
                 ]))
             }
             Self::Kernel => {
-                tally.cargo_test(as_root(cargo_test().args(["-p", "ila-agent", "--test", "*"])))
+                let tests = ["-p", "ila-agent", "--features", "bench", "--test", "*"];
+                tally.cargo_test(as_root(cargo_test().args(tests)))
             }
             Self::Lab => {
                 build_binaries()?;

@@ -36,6 +36,7 @@ pub fn which(program: &str) -> Option<PathBuf> {
 
 /// Runs a command that takes long under one line that says what it is for;
 /// its output goes to `target/xtask/NAME.log`, whose end is shown on failure.
+/// The line goes to standard error, for others may be read by programs.
 pub fn long(name: &str, what: &str, command: &mut Command) -> Result<()> {
     let log = root().join("target/xtask").join(name).with_extension("log");
     fs::create_dir_all(log.parent().expect("the log lies in a folder"))?;
@@ -46,7 +47,7 @@ pub fn long(name: &str, what: &str, command: &mut Command) -> Result<()> {
     progress.set_message(what.to_owned());
     progress.enable_steady_tick(Duration::from_millis(100));
     if progress.is_hidden() {
-        println!("… {what}");
+        eprintln!("… {what}");
     }
     let started = Instant::now();
     let status = command
@@ -63,7 +64,7 @@ pub fn long(name: &str, what: &str, command: &mut Command) -> Result<()> {
         eprintln!("{}", lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"));
         bail!("{what}: failed; the whole output is in {}", log.display());
     }
-    println!("✓ {what} ({:.0} s)", started.elapsed().as_secs_f64());
+    eprintln!("✓ {what} ({:.0} s)", started.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 use std::{
     ffi::CString,
-    io,
+    fs, io,
     os::{
         fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
         unix::ffi::OsStrExt as _,
@@ -196,6 +196,13 @@ pub fn entries<K: Layout, V: Layout>(map: BorrowedFd<'_>, none: (K, V)) -> io::R
         }
         is_first = false;
     }
+}
+
+/// Bytes of kernel memory that a map takes, as the kernel reckons.
+pub fn memory(map: BorrowedFd<'_>) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_raw_fd()))?;
+    let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok());
+    bytes.ok_or_else(|| io::Error::other("the kernel does not tell"))
 }
 
 /// What a test run gave.

@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+#[cfg(feature = "bench")]
+use aya::maps::Map;
 use aya::{Ebpf, EbpfLoader, programs::SchedClassifier};
 use ila_proto::abi::{GLOBAL_CONFIG, HostConfig};
 
@@ -13,6 +15,16 @@ use super::{DatapathError, Plain, Role, Tables};
 
 /// The object that `build.rs` compiled.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ila-bpf"));
+
+/// The object that `ila-bench` measures the programs with.
+#[cfg(feature = "bench")]
+pub static BENCH_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ila-bench"));
+
+/// The object that it compares layouts of the mapping table with.
+#[cfg(feature = "bench")]
+pub static LAYOUTS_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ila-layouts"));
 
 /// Loaded programs with their tables.
 pub struct Loaded {
@@ -81,6 +93,17 @@ impl Loaded {
     /// A program, for running it on made-up packets.
     pub fn program(&self, name: &'static str) -> Result<BorrowedFd<'_>, DatapathError> {
         Ok(self.classifier(name)?.fd().map_err(|error| DatapathError::Load(error.into()))?.as_fd())
+    }
+
+    /// A map that is not one of the tables.
+    #[cfg(feature = "bench")]
+    pub fn map(&self, name: &'static str) -> Result<BorrowedFd<'_>, DatapathError> {
+        match self.ebpf.map(name) {
+            Some(Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data)) => {
+                Ok(data.fd().as_fd())
+            }
+            _ => Err(DatapathError::Missing(name)),
+        }
     }
 
     /// How many instructions the verifier went through until it was content

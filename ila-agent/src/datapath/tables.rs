@@ -90,6 +90,11 @@ impl Tables {
         bpf::entries(map_fd(self.mappings.map()), none).map_err(refused(MAP_MAPPINGS))
     }
 
+    /// Bytes of kernel memory that the mappings take.
+    pub fn mappings_memory(&self) -> Result<u64, DatapathError> {
+        bpf::memory(map_fd(self.mappings.map())).map_err(refused(MAP_MAPPINGS))
+    }
+
     /// Forgets all mappings but those of `keys`; returns how many those were.
     pub fn retain_mappings(&mut self, keys: &BTreeSet<MappingKey>) -> Result<usize, DatapathError> {
         let known = self.mappings()?.into_iter().map(|(key, _)| key);
