@@ -6,4 +6,8 @@
 //! said. Needs root; without it the tests fail and say so.
 
 mod budget;
+mod corpus;
+mod differential;
+mod generate;
 mod harness;
+mod model;
