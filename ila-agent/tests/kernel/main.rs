@@ -11,3 +11,4 @@ mod differential;
 mod generate;
 mod harness;
 mod model;
+mod translation;

@@ -78,6 +78,11 @@ impl World {
         Prediction { action, fate, packet: result, is_refused: REFUSED.contains(&fate) }
     }
 
+    /// Where an identifier that is mapped lives.
+    pub fn place_of(&self, domain: u32, identifier: Identifier) -> Place {
+        self.place(domain, identifier.bits()).expect("it is mapped")
+    }
+
     fn mode(&self) -> ChecksumMode {
         ChecksumMode::from_number(self.config.checksum_mode)
     }
