@@ -42,7 +42,7 @@ const SEED: u64 = 1;
 const ERRORS: u64 = 90;
 
 /// On the second kernel.
-const FEWER: u64 = 30_000;
+const FEWER: u64 = 10_000;
 
 /// So many packets meet every fate but these, which take a tag, a choice of
 /// routes, a header cut short or a kernel that refuses.

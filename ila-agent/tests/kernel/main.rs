@@ -8,7 +8,10 @@
 mod budget;
 mod corpus;
 mod differential;
+mod errors;
+mod fates;
 mod generate;
 mod harness;
 mod model;
+mod ndp;
 mod translation;
