@@ -4,6 +4,8 @@
 #![allow(missing_docs, reason = "the macro that makes a program's entry drops its comment")]
 #![allow(clippy::needless_pass_by_value, reason = "the macro hands the context over by value")]
 
+mod object;
+
 use aya_ebpf::{macros::classifier, programs::TcContext};
 
 /// At tc ingress of a container's host-side interface.

@@ -49,8 +49,8 @@ pub const MAP_INDEX: &str = "INDEX";
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Sample {
-    /// The link-layer addresses.
-    pub macs: [u8; 12],
+    /// The link-layer addresses, in pieces that are stored at once.
+    pub macs: [[u8; 4]; 3],
     /// Among how many identifiers is drawn; with one it is always the same.
     pub keys: u32,
     /// What lies behind the Ethernet header: the IPv6 header and an ICMPv6
@@ -69,7 +69,7 @@ impl Sample {
     pub const DESTINATION: usize = 4;
 
     /// No packet at all.
-    pub const EMPTY: Self = Self { macs: [0; 12], keys: 1, packet: [[0; 8]; Self::HALVES] };
+    pub const EMPTY: Self = Self { macs: [[0; 4]; 3], keys: 1, packet: [[0; 8]; Self::HALVES] };
 
     /// The index that a random number draws.
     #[must_use]

@@ -6,6 +6,7 @@ use ila_proto::api::Versioned;
 
 use crate::{Format, Report};
 
+const EMPTY_GOAL: f64 = 5.0;
 const LOAD_GOAL: f64 = 1.0;
 const MEMORY_GOAL: f64 = 100.0;
 
@@ -23,7 +24,10 @@ impl Print for Report {
         }
         println!("Linux {}, {}", self.kernel, self.processor);
         println!("medians of {} rounds of {} runs each, in nanoseconds", self.rounds, self.repeat);
-        println!("empty program {:.1}, twice in a round ± {:.1}", self.empty, self.resolution);
+        println!(
+            "empty program {:.1}, twice in a round ± {:.1}; the goals suppose {EMPTY_GOAL}",
+            self.empty, self.resolution
+        );
         if !self.programs.is_empty() {
             println!("\n{}", programs(&self));
         }

@@ -121,7 +121,7 @@ pub fn solicitation() -> Sample {
 
 /// The frame that a sample starts out as.
 pub fn frame(sample: &Sample) -> Vec<u8> {
-    [&sample.macs[..], &[0x86, 0xdd], sample.packet.as_flattened()].concat()
+    [sample.macs.as_flattened(), &[0x86, 0xdd], sample.packet.as_flattened()].concat()
 }
 
 fn udp(source: Address, destination: Address) -> Sample {
@@ -140,8 +140,9 @@ fn sample(
     let header =
         [first | u64::from(hop_limit), source.high, source.low, destination.high, destination.low];
     let mut sample = Sample::EMPTY;
-    sample.macs[..6].copy_from_slice(&GATEWAY_MAC);
-    sample.macs[6..].copy_from_slice(&CONTAINER_MAC);
+    let macs = sample.macs.as_flattened_mut();
+    macs[..6].copy_from_slice(&GATEWAY_MAC);
+    macs[6..].copy_from_slice(&CONTAINER_MAC);
     for (place, half) in sample.packet.iter_mut().zip(header.into_iter().chain(payload)) {
         *place = half.to_be_bytes();
     }

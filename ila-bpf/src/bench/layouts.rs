@@ -10,6 +10,8 @@
 )]
 #![allow(clippy::cast_possible_truncation, reason = "any number will do as a program's result")]
 
+#[path = "../object.rs"]
+mod object;
 #[expect(dead_code, reason = "no packet is looked at here")]
 mod sample;
 
@@ -87,7 +89,7 @@ fn look_up(table: impl Fn(u32, Identifier) -> Option<MappingValue>) -> i32 {
     let index = sample::draw(sample);
     match table(index, scattered(Identifier::from_bits(like), index)).map(|it| it.place()) {
         None => TC_ACT_SHOT,
-        Some(Place::Here { interface, .. }) => interface as i32,
+        Some(Place::Here { interface, .. }) => interface.cast_signed(),
         Some(Place::There { locator, to_ila }) => locator.bits() as i32 ^ i32::from(to_ila.value()),
     }
 }

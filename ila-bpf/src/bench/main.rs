@@ -10,6 +10,8 @@
     reason = "a call would make the verifier forget what it knows of packet pointers"
 )]
 
+#[path = "../object.rs"]
+mod object;
 mod sample;
 
 use aya_ebpf::{bindings::TC_ACT_SHOT, macros::classifier, programs::TcContext};

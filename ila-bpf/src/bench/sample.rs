@@ -38,7 +38,9 @@ pub fn draw(sample: &Sample) -> u32 {
 #[inline(always)]
 pub fn reset<const HALVES: usize>(ctx: &TcContext, random: Option<usize>) -> Option<()> {
     let sample = sample()?;
-    ila_bpf::write(ctx, 0, sample.macs)?;
+    for (index, piece) in sample.macs.iter().enumerate() {
+        ila_bpf::write(ctx, index * 4, *piece)?;
+    }
     for (index, half) in sample.packet.iter().enumerate().take(HALVES) {
         let half = match random {
             Some(place) if place == index => {
