@@ -3,6 +3,7 @@
 mod bench;
 mod checks;
 mod ebpf_toolchain;
+mod fuzz;
 mod parts;
 mod second_kernel;
 mod setup;
@@ -43,6 +44,15 @@ enum Verb {
     },
     /// Measure, and print the goals beside the numbers
     Bench(BenchArgs),
+    /// Run the kernel programs and their model on made-up packets until they differ
+    Fuzz {
+        /// For how long; one million packets are made up at least
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// The seed of the first packet; without one, packets that no run had before
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Install what building, demo and tests need
     Setup,
 }
@@ -52,6 +62,7 @@ fn main() -> ExitCode {
         Verb::Setup => set_up().map(|()| true),
         Verb::Demo => demo().map(|()| true),
         Verb::Bench(args) => bench::run(&args).map(|()| true),
+        Verb::Fuzz { minutes, seed } => fuzz::run(minutes, seed).map(|()| true),
         Verb::Test { list: true, .. } => {
             Part::print_all();
             Ok(true)

@@ -135,6 +135,24 @@ pub fn build_binaries() -> Result<()> {
     )
 }
 
+/// A test of the kernel part, as root, with `packets` from `seed` on.
+pub fn made_up_packets(seed: u64, packets: u64) -> Command {
+    let mut command = cargo_test();
+    command.args(["-p", "ila-agent", "--test", "kernel"]);
+    let variables = [("ILA_SEED", seed), ("ILA_PACKETS", packets)];
+    let mut runner = step::as_root();
+    if runner.is_empty() {
+        let variables = variables.map(|(name, value)| (name, value.to_string()));
+        command.envs(variables).env("PATH", step::path());
+    } else {
+        // sudo keeps no variables but those that its command line sets.
+        runner.extend(variables.map(|(name, value)| format!("{name}={value}")));
+        run_by(&mut command, &runner);
+    }
+    command.args(["--", "--nocapture", "made_up_packets"]);
+    command
+}
+
 fn cargo_test() -> Command {
     let mut command = step::cargo();
     command.args(["test", "--no-fail-fast"]);

@@ -1,13 +1,14 @@
 //! How much work the verifier has with each program.
 
+use std::collections::BTreeMap;
+
 use ila_agent::datapath::Role;
 use ila_proto::{
     abi::{HostConfig, Uplink},
-    forward::{Path, SourceMode},
     translate::ChecksumMode,
 };
 
-use crate::harness::{Host, domain};
+use crate::harness::{Host, domain, slow, sources_at_locator};
 
 /// A host that uses everything there is.
 fn everything(config: &mut HostConfig) {
@@ -23,24 +24,53 @@ fn everything(config: &mut HostConfig) {
             locator.parse().expect("a locator"),
         );
     }
-    config.source_mode = SourceMode::Locator.number();
+    sources_at_locator(config);
 }
 
-fn slow(config: &mut HostConfig) {
-    config.path = Path::Slow.number();
+/// What no plain configuration may take on Linux 6.18, whatever its budget says.
+const PLAIN: (&str, u32) = ("6.18", 10_000);
+
+/// Configuration, program, series of the kernel, instructions.
+type Budget = BTreeMap<String, BTreeMap<String, BTreeMap<String, u32>>>;
+
+/// The series of the running kernel: its first two numbers.
+pub fn series() -> String {
+    let release = nix::sys::utsname::uname().expect("it has no way to fail");
+    let release = release.release().to_string_lossy().into_owned();
+    release.split(['.', '-']).take(2).collect::<Vec<_>>().join(".")
 }
 
 #[test]
 fn no_program_takes_the_verifier_more_than_its_budget() {
+    let budget: Budget = toml::from_str(include_str!("budget.toml")).expect("it is as it must be");
+    let series = series();
     let plain: fn(&mut HostConfig) = |_| {};
+    let mut too_much = String::new();
     for mode in ChecksumMode::ALL {
-        for change in [plain, everything, slow] {
+        for (name, path, change) in
+            [("plain", "fast", plain), ("plain", "slow", slow), ("everything", "fast", everything)]
+        {
             let host = Host::with(mode, change);
             for role in [Role::Container, Role::Uplink] {
-                let name = role.program();
-                let n = host.programs.verified_instructions(name).expect("the kernel counts");
-                println!("{} {name}: {n}", mode.name());
+                let program = role.program();
+                let given = host.programs.verified_instructions(program);
+                let given = given.expect("the kernel counts");
+                let row = &budget[name][program];
+                let mut most = row.get(&series).or_else(|| row.values().max()).copied();
+                if name == "plain" && series == PLAIN.0 {
+                    most = most.min(Some(PLAIN.1));
+                }
+                let most = most.expect("a row has a number");
+                let line = format!(
+                    "{program} {name}, {path} path, {}: {given} of {most} on Linux {series}\n",
+                    mode.name(),
+                );
+                print!("{line}");
+                if given > most {
+                    too_much += &line;
+                }
             }
         }
     }
+    assert!(too_much.is_empty(), "over the budget in budget.toml:\n{too_much}");
 }

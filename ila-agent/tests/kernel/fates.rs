@@ -1,71 +1,204 @@
-//! Every other fate, and that odd packets meet one.
+//! Every guard, and every other fate that a made-up packet can meet. Tags of
+//! VLANs are no part of a packet; a lab sends those.
+
+use std::net::Ipv6Addr;
 
 use ila_agent::datapath::Role;
-use ila_proto::{abi::Fate, addr::Address, translate::ChecksumMode};
+use ila_proto::{
+    abi::{Fate, Uplink},
+    addr::Address,
+    translate::ChecksumMode,
+};
 
-use crate::harness::{DROP, ETHERNET, Host, IPV6, LOCAL, PASS, REMOTE, echo, identifier, tcp, udp};
+use crate::harness::{
+    ADDRESS, BESIDE, DROP, ETHERNET, Host, IPV6, LOCAL, PASS, PAYLOAD, REDIRECT, REMOTE,
+    TEST_INTERFACE, address, echo, redirected, tcp, udp, with_hop_limit,
+};
+
+const ROUTER: &str = "2606:4700::1111";
+const NOBODY: &str = "2000:0:0:99";
+
+/// Runs the program and demands that the packet stays as it is.
+fn untouched(host: &Host, role: Role, packet: &[u8]) -> (i32, Fate) {
+    let outcome = host.run(role, packet);
+    assert_eq!(outcome.packet, packet, "{} changed the packet", outcome.fate);
+    (outcome.action, outcome.fate)
+}
 
 #[test]
-fn packets_that_are_not_translated_stay_as_they_are() {
-    let host = Host::new(ChecksumMode::NeutralMap);
-    let sir = |id| host.sir_address(identifier(id));
-    let at = |high: u64, low: u64| Address { high, low }.into();
-    let here = host.here.bits();
-    let elsewhere = "2001:db8:ffff::1".parse().expect("an address");
-    let mut arp = vec![0u8; 60];
-    arp[12..14].copy_from_slice(&[0x08, 0x06]);
-    let c_bit = at(host.sir.bits(), identifier(REMOTE).bits() | 1 << 60);
-    let from = sir(LOCAL);
-
-    let cases = [
-        (Role::Container, udp(from, sir("2000:0:0:a1"), b"x"), PASS, Fate::EgressLocal),
-        (Role::Container, udp(from, elsewhere, b"x"), PASS, Fate::EgressNotSir),
-        (Role::Container, arp.clone(), DROP, Fate::EgressNotIpv6),
-        (Role::Container, udp(from, sir("2000:0:0:99"), b"x"), DROP, Fate::EgressUnknownIdentifier),
-        (Role::Container, udp(from, c_bit, b"x"), DROP, Fate::EgressUnknownIdentifier),
-        (Role::Uplink, udp(elsewhere, sir(LOCAL), b"x"), PASS, Fate::IngressNotLocator),
-        (Role::Uplink, udp(elsewhere, at(here, 1), b"x"), PASS, Fate::IngressHost),
-        (Role::Uplink, arp, PASS, Fate::IngressNotIpv6),
-        (
-            Role::Uplink,
-            udp(from, at(here, 3 << 60 | 7), b"x"),
-            DROP,
-            Fate::IngressUnknownIdentifier,
-        ),
-        (
-            Role::Uplink,
-            udp(from, at(here, 7 << 61 | 7), b"x"),
-            DROP,
-            Fate::IngressUnknownIdentifier,
-        ),
-        (
-            // Mapped, yet to another host: not for us to deliver.
-            Role::Uplink,
-            udp(from, at(here, identifier(REMOTE).bits()), b"x"),
-            DROP,
-            Fate::IngressUnknownIdentifier,
-        ),
-    ];
-    for (role, packet, action, fate) in cases {
-        let outcome = host.run(role, &packet);
-        assert_eq!((outcome.action, outcome.fate), (action, fate), "{role:?}");
-        assert_eq!(outcome.packet, packet, "{fate} changed the packet");
+fn a_container_sends_from_its_own_address_only() {
+    for mode in ChecksumMode::ALL {
+        let host = Host::new(mode);
+        let c_bit = Address { low: 1 << 60 | 0xa1, ..host.sir(LOCAL).into() };
+        let foreign = [
+            host.sir(BESIDE),
+            host.sir(REMOTE),
+            host.sir(NOBODY),
+            host.ila(LOCAL, host.here),
+            host.ila(REMOTE, host.there),
+            c_bit.into(),
+            address(ROUTER),
+            address(ADDRESS),
+            address("::1"),
+            address("ff02::1"),
+        ];
+        let targets = [host.sir(REMOTE), host.sir(BESIDE), address(ROUTER), address("ff02::2")];
+        for from in foreign {
+            for to in targets {
+                let given = untouched(&host, Role::Container, &udp(from, to, b"x"));
+                assert_eq!(given, (DROP, Fate::EgressSource), "{from} to {to}");
+            }
+        }
+        for (from, to) in [("fe80::a1", "ff02::2"), ("::", "ff02::16"), ("fe80::a1", "fe80::1")] {
+            let given = untouched(&host, Role::Container, &udp(address(from), address(to), b"x"));
+            assert_eq!(given, (PASS, Fate::EgressNotSir), "{from} to {to}");
+        }
+        for from in ["fe80::a1", "::"] {
+            for to in [host.sir(REMOTE), host.ila(REMOTE, host.there), address(ROUTER)] {
+                let given = untouched(&host, Role::Container, &udp(address(from), to, b"x"));
+                assert_eq!(given, (DROP, Fate::EgressSource), "{from} to {to}");
+            }
+        }
     }
 }
 
-/// Only the fixed header is looked at. The kernel runs no program on a made-up
-/// packet that is shorter than that; a lab sends real ones.
+#[test]
+fn a_container_sends_nothing_straight_to_a_locator() {
+    for mode in ChecksumMode::ALL {
+        let host = Host::new(mode);
+        let from = host.sir(LOCAL);
+        for to in [
+            host.ila(REMOTE, host.there),
+            host.ila(LOCAL, host.here),
+            address("2001:db8:a:1::1"),
+            address("2001:db8:b:2::1"),
+        ] {
+            let given = untouched(&host, Role::Container, &udp(from, to, b"x"));
+            assert_eq!(given, (DROP, Fate::EgressLocator), "{to}");
+        }
+        for to in [address(ROUTER), address(ADDRESS), address("fd00:db8:0:9:2000::a2")] {
+            let given = untouched(&host, Role::Container, &udp(from, to, b"x"));
+            assert_eq!(given, (PASS, Fate::EgressNotSir), "{to}");
+        }
+    }
+}
+
+#[test]
+fn the_underlay_states_sources_that_their_locator_holds_or_none() {
+    for mode in ChecksumMode::ALL {
+        let host = Host::new(mode);
+        let to = host.ila(LOCAL, host.here);
+        let held = [host.ila(REMOTE, host.there), host.ila(BESIDE, host.here)];
+        for from in held.into_iter().chain([ROUTER, "2001:db8:b:2::1", "fec0::1"].map(address)) {
+            let outcome = host.run(Role::Uplink, &udp(from, to, b"x"));
+            let given = (outcome.action, outcome.fate);
+            assert_eq!(given, (REDIRECT, Fate::IngressRestored), "{from}");
+        }
+        let never = ["::", "::1", "fe80::1", "febf::1", "ff02::1", "::2000:0:0:b1"].map(address);
+        let not_held = [
+            host.ila(REMOTE, host.here),
+            host.ila(BESIDE, host.there),
+            host.ila(NOBODY, host.there),
+            host.ila(NOBODY, host.here),
+        ];
+        for from in never.into_iter().chain(not_held) {
+            for to in [to, host.sir(LOCAL), host.sir(REMOTE), host.sir(NOBODY)] {
+                let given = untouched(&host, Role::Uplink, &udp(from, to, b"x"));
+                assert_eq!(given, (DROP, Fate::IngressSource), "{from} to {to}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_of_the_overlay_is_left_to_the_host() {
+    let host = Host::new(ChecksumMode::NeutralMap);
+    let from = address(ROUTER);
+    for (to, fate) in [
+        (address(ADDRESS), Fate::IngressNotLocator),
+        (address("ff02::1"), Fate::IngressNotLocator),
+        (host.ila(REMOTE, host.there), Fate::IngressNotLocator),
+        (address("2001:db8:a:1::1"), Fate::IngressHost),
+    ] {
+        for hop_limit in [1, 64] {
+            let packet = with_hop_limit(&udp(from, to, b"x"), hop_limit);
+            assert_eq!(untouched(&host, Role::Uplink, &packet), (PASS, fate), "{to}");
+        }
+    }
+    let mut arp = vec![0u8; 60];
+    arp[12..14].copy_from_slice(&[0x08, 0x06]);
+    let tagged = {
+        let mut packet = udp(host.sir(LOCAL), host.sir(REMOTE), b"x");
+        packet.splice(12..12, [0x81, 0, 0, 7]);
+        packet
+    };
+    for packet in [arp, tagged] {
+        let given = untouched(&host, Role::Container, &packet);
+        assert_eq!(given, (DROP, Fate::EgressNotIpv6));
+        assert_eq!(untouched(&host, Role::Uplink, &packet), (PASS, Fate::IngressNotIpv6));
+    }
+}
+
+#[test]
+fn the_last_hop_and_unknown_identifiers_go_nowhere() {
+    let host = Host::new(ChecksumMode::NeutralMap);
+    let from = host.sir(LOCAL);
+    let unmappable = |high: Ipv6Addr, low: u64| Address { low, ..high.into() }.into();
+    for (role, from, to, hop_limit, fate) in [
+        (Role::Container, from, host.sir(REMOTE), 1, Fate::EgressHopLimit),
+        (Role::Container, from, host.sir(BESIDE), 0, Fate::EgressHopLimit),
+        (Role::Container, from, host.sir(NOBODY), 1, Fate::EgressHopLimit),
+        (Role::Container, from, host.sir(NOBODY), 2, Fate::EgressUnknownIdentifier),
+        (Role::Container, from, unmappable(from, 7), 64, Fate::EgressUnknownIdentifier),
+        (
+            Role::Container,
+            from,
+            unmappable(from, 3 << 60 | 0xb1),
+            64,
+            Fate::EgressUnknownIdentifier,
+        ),
+        (Role::Uplink, address(ROUTER), host.ila(LOCAL, host.here), 1, Fate::IngressHopLimit),
+        (Role::Uplink, address(ROUTER), host.sir(REMOTE), 0, Fate::IngressHopLimit),
+        (Role::Uplink, address(ROUTER), host.ila(NOBODY, host.here), 2, {
+            Fate::IngressUnknownIdentifier
+        }),
+        (Role::Uplink, address(ROUTER), host.sir(NOBODY), 64, Fate::IngressUnknownIdentifier),
+    ] {
+        let packet = with_hop_limit(&udp(from, to, b"x"), hop_limit);
+        let outcome = host.run_resizing(role, &packet);
+        assert_eq!((outcome.action, outcome.fate), (REDIRECT, fate), "{to}");
+    }
+}
+
+/// The test's network has no routes; with one uplink the kernel looks for one
+/// later.
+#[test]
+fn with_a_choice_of_uplinks_a_packet_needs_a_route() {
+    let host = Host::with(ChecksumMode::NeutralMap, |config| {
+        config.uplinks[1] = Uplink { interface: TEST_INTERFACE + 1, ..config.uplinks[0] };
+    });
+    let sent = udp(host.sir(LOCAL), host.sir(REMOTE), b"x");
+    let outcome = host.run_resizing(Role::Container, &sent);
+    assert_eq!((outcome.action, outcome.fate), (REDIRECT, Fate::EgressNoRoute));
+    assert_eq!(outcome.packet[PAYLOAD..PAYLOAD + 2], [1, 0]);
+    // Nor is there a way back.
+    let arriving = redirected(&sent, host.ila(REMOTE, host.here));
+    let given = untouched(&host, Role::Uplink, &arriving);
+    assert_eq!(given, (DROP, Fate::IngressNoRoute));
+}
+
+/// Only the fixed header is looked at.
 #[test]
 fn a_packet_is_translated_however_much_of_its_payload_is_missing() {
     let host = Host::new(ChecksumMode::NeutralMap);
-    let [from, to] = [LOCAL, REMOTE].map(|id| host.sir_address(identifier(id)));
+    let [from, to] = [LOCAL, REMOTE].map(|id| host.sir(id));
     for packet in [udp(from, to, b"payload"), tcp(from, to, b"payload"), echo(from, to, b"payload")]
     {
         for length in ETHERNET + IPV6..=packet.len() {
             let outcome = host.run(Role::Container, &packet[..length]);
             assert_eq!(outcome.fate, Fate::EgressTranslated, "{length} bytes");
             let outcome = host.run(Role::Uplink, &packet[..length]);
-            assert_eq!(outcome.fate, Fate::IngressNotLocator, "{length} bytes");
+            assert_eq!(outcome.fate, Fate::IngressForwarded, "{length} bytes");
         }
     }
 }
@@ -73,10 +206,11 @@ fn a_packet_is_translated_however_much_of_its_payload_is_missing() {
 #[test]
 fn a_removed_mapping_is_unknown_and_removing_it_again_is_fine() {
     let mut host = Host::new(ChecksumMode::NeutralMap);
-    let [from, to] = [LOCAL, REMOTE].map(|id| host.sir_address(identifier(id)));
+    let [from, to] = [LOCAL, REMOTE].map(|id| host.sir(id));
     assert_eq!(host.run(Role::Container, &udp(from, to, b"x")).fate, Fate::EgressTranslated);
     for _ in 0..2 {
-        host.datapath.remove_mapping(identifier(REMOTE)).expect("it can be removed");
+        host.forget(crate::harness::identifier(REMOTE));
     }
-    assert_eq!(host.run(Role::Container, &udp(from, to, b"x")).fate, Fate::EgressUnknownIdentifier);
+    let outcome = host.run_resizing(Role::Container, &udp(from, to, b"x"));
+    assert_eq!(outcome.fate, Fate::EgressUnknownIdentifier);
 }

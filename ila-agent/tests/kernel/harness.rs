@@ -1,25 +1,37 @@
 //! A loaded pair of programs, packets for it, and what became of them.
 
 use std::{
+    cell::Cell,
     io::{self, Write as _},
     net::Ipv6Addr,
-    os::fd::BorrowedFd,
+    os::fd::{AsRawFd as _, BorrowedFd},
     sync::OnceLock,
 };
 
 use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, err::packet::BuildWriteError};
 use ila_agent::datapath::{
-    Loaded, Role,
+    Counts, Loaded, Role,
     bpf::{self, CHECKSUM_COMPLETE},
 };
 use ila_proto::{
-    abi::{Domain, Fate, HostConfig, LocatorValue, MappingKey, MappingValue, Place, Uplink},
-    addr::{Identifier, Locator, SirPrefix},
-    translate::ChecksumMode,
+    abi::{
+        Domain, Fate, GATEWAY_MAC, HostConfig, LocatorValue, MappingKey, MappingValue, Place,
+        Uplink,
+    },
+    addr::{Address, Identifier, Locator, SirPrefix},
+    forward::{Path, SourceMode},
+    translate::{ChecksumMode, to_ila},
 };
+use nix::libc;
+
+use crate::model::World;
 
 pub const ETHERNET: usize = 14;
 pub const IPV6: usize = 40;
+/// Where the upper layer starts.
+pub const PAYLOAD: usize = ETHERNET + IPV6;
+const HOP_LIMIT: usize = ETHERNET + 7;
+const SOURCE: usize = ETHERNET + 8;
 const DESTINATION: usize = ETHERNET + 24;
 
 pub const CONTAINER_MAC: [u8; 6] = [0x06, 0, 0, 0, 0, 0xa1];
@@ -27,6 +39,9 @@ pub const OTHER_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
 /// The loopback interface, which PROG_TEST_RUN takes if it is told nothing.
 pub const TEST_INTERFACE: u32 = 1;
+
+/// What the uplink, which is that interface as well, carries at most.
+pub const TEST_MTU: u32 = 1400;
 
 /// What the programs give back (`linux/pkt_cls.h`).
 pub const PASS: i32 = -1;
@@ -36,6 +51,11 @@ pub const REDIRECT: i32 = 7;
 pub const SIR: &str = "fd00:db8:0:1::/64";
 pub const HERE: &str = "2001:db8:a:1::/64";
 pub const THERE: &str = "2001:db8:b:2::/64";
+
+/// The same in a second SIR prefix, for hosts that have one.
+pub const SECOND_SIR: &str = "fd00:db8:0:2::/64";
+pub const SECOND_HERE: &str = "2001:db8:a:3::/64";
+pub const SECOND_THERE: &str = "2001:db8:b:4::/64";
 
 /// A container on this host, one beside it, and one on another host.
 pub const LOCAL: &str = "2000:0:0:a1";
@@ -59,6 +79,8 @@ pub struct Host {
     pub here: Locator,
     pub there: Locator,
     pub programs: Loaded,
+    /// The same for the model.
+    pub world: World,
     flags: u32,
 }
 
@@ -79,8 +101,8 @@ impl Host {
     pub fn with(mode: ChecksumMode, change: impl FnOnce(&mut HostConfig)) -> Self {
         let [here, there] = [HERE, THERE].map(|text| text.parse::<Locator>().expect("a locator"));
         let sir: SirPrefix = SIR.parse().expect("a SIR prefix");
-        let address: ila_proto::addr::Address =
-            ADDRESS.parse::<Ipv6Addr>().expect("an address").into();
+        let address = Address::from(address(ADDRESS));
+        own_network();
         let mut config = HostConfig {
             address: [address.high, address.low],
             checksum_mode: mode.number(),
@@ -92,7 +114,8 @@ impl Host {
         let programs = Loaded::new(&config)
             .expect("the programs load; this needs root, see `cargo xtask test --help`");
         let flags = test_flags(programs.program(Role::Uplink.program()).expect("it is loaded"));
-        let mut host = Self { mode, sir, here, there, programs, flags };
+        let world = World { config, ..World::default() };
+        let mut host = Self { mode, sir, here, there, programs, world, flags };
         host.programs.tables.count(TEST_INTERFACE).expect("the map takes it");
         for locator in [here, there] {
             host.know(0, sir, locator);
@@ -109,14 +132,21 @@ impl Host {
     }
 
     pub fn map(&mut self, identifier: Identifier, place: Place) {
-        let key = MappingKey::new(0, identifier).expect("it can be mapped");
-        let set = self.programs.tables.set_mapping(key, MappingValue::new(place));
-        set.expect("the map takes it");
+        self.map_in(0, identifier, place);
+    }
+
+    /// The same in another SIR prefix.
+    pub fn map_in(&mut self, domain: u32, identifier: Identifier, place: Place) {
+        let key = MappingKey::new(domain, identifier).expect("it can be mapped");
+        let value = MappingValue::new(place);
+        self.programs.tables.set_mapping(key, value).expect("the map takes it");
+        self.world.mappings.insert(key, value);
     }
 
     pub fn forget(&mut self, identifier: Identifier) {
         let key = MappingKey::new(0, identifier).expect("it can be mapped");
         self.programs.tables.remove_mapping(key).expect("it can be removed");
+        self.world.mappings.remove(&key);
     }
 
     /// Lets the host know what a locator belongs to.
@@ -124,14 +154,34 @@ impl Host {
         let to_sir = self.mode.to_sir_delta(sir, locator).value();
         let value = LocatorValue { domain, to_sir, padding: 0 };
         self.programs.tables.set_locator(locator.into(), value).expect("the map takes it");
+        self.world.locators.insert(locator.into(), value);
     }
 
     /// Runs the program for `role` and demands that it counted the packet once,
     /// under one fate, with its length.
     pub fn run(&self, role: Role, packet: &[u8]) -> Outcome {
-        let before = self.counts();
+        self.run_after(&mut self.counts(), role, packet, true).expect("the kernel runs it")
+    }
+
+    /// The same for a packet that gets another length: the kernel then no longer
+    /// has a sum of it, and the test run's check does not know that.
+    pub fn run_resizing(&self, role: Role, packet: &[u8]) -> Outcome {
+        self.run_after(&mut self.counts(), role, packet, false).expect("the kernel runs it")
+    }
+
+    /// The same where the counters stood at `before`, and then stand where it
+    /// says, with or without the check of sums; fails if the kernel does not run
+    /// it, or finds a sum wrong.
+    pub fn run_after(
+        &self,
+        before: &mut Counts,
+        role: Role,
+        packet: &[u8],
+        checked: bool,
+    ) -> io::Result<Outcome> {
+        let flags = if checked { self.flags } else { 0 };
         let program = self.programs.program(role.program()).expect("the program is loaded");
-        let run = bpf::test_run(program, packet, 1, self.flags).expect("the kernel runs it");
+        let run = bpf::test_run(program, packet, 1, flags)?;
         let after = self.counts();
         let counted: Vec<_> = Fate::ALL
             .iter()
@@ -141,17 +191,40 @@ impl Host {
             .collect();
         let [(fate, 1, bytes)] = counted[..] else { panic!("counted {counted:?}") };
         assert_eq!(bytes, packet.len() as u64, "{fate}");
-        Outcome { action: run.action, fate, packet: run.packet }
+        *before = after;
+        Ok(Outcome { action: run.action, fate, packet: run.packet })
     }
 
-    fn counts(&self) -> ila_agent::datapath::Counts {
+    /// Has the limit of errors start anew.
+    pub fn forget_errors(&mut self) {
+        let tables = &mut self.programs.tables;
+        tables.stop_counting(TEST_INTERFACE).expect("the map gives it up");
+        tables.count(TEST_INTERFACE).expect("the map takes it");
+    }
+
+    pub fn counts(&self) -> Counts {
         let all = self.programs.tables.counts().expect("counters can be read");
         all.into_iter().find(|(interface, _)| *interface == TEST_INTERFACE).expect("it is there").1
     }
 
     pub fn sir_address(&self, identifier: Identifier) -> Ipv6Addr {
-        ila_proto::addr::Address::from(self.sir.address(identifier)).into()
+        Address::from(self.sir.address(identifier)).into()
     }
+
+    /// The SIR address of what is written so.
+    pub fn sir(&self, text: &str) -> Ipv6Addr {
+        self.sir_address(identifier(text))
+    }
+
+    /// Its ILA address at `locator`.
+    pub fn ila(&self, text: &str, locator: Locator) -> Ipv6Addr {
+        let delta = self.mode.to_ila_delta(self.sir, locator);
+        Address::from(to_ila(self.mode, identifier(text), locator, delta)).into()
+    }
+}
+
+pub fn address(text: &str) -> Ipv6Addr {
+    text.parse().expect("an address")
 }
 
 pub fn identifier(text: &str) -> Identifier {
@@ -200,6 +273,43 @@ pub fn redirected(packet: &[u8], destination: Ipv6Addr) -> Vec<u8> {
     packet
 }
 
+/// The packet with both addresses changed and nothing else.
+pub fn readdressed(packet: &[u8], source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
+    let mut packet = redirected(packet, destination);
+    packet[SOURCE..SOURCE + 16].copy_from_slice(&source.octets());
+    packet
+}
+
+/// The packet with another hop limit.
+pub fn with_hop_limit(packet: &[u8], hop_limit: u8) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    packet[HOP_LIMIT] = hop_limit;
+    packet
+}
+
+/// The packet as it leaves by the fast path: one hop further.
+pub fn forwarded(packet: &[u8]) -> Vec<u8> {
+    with_hop_limit(packet, packet[HOP_LIMIT] - 1)
+}
+
+/// The packet as it enters a container by the fast path.
+pub fn delivered(packet: &[u8], mac: [u8; 6]) -> Vec<u8> {
+    let mut packet = forwarded(packet);
+    packet[..6].copy_from_slice(&mac);
+    packet[6..12].copy_from_slice(&GATEWAY_MAC);
+    packet
+}
+
+/// A change of a host's constants: the slow path.
+pub fn slow(config: &mut HostConfig) {
+    config.path = Path::Slow.number();
+}
+
+/// Another: sources at their locator.
+pub fn sources_at_locator(config: &mut HostConfig) {
+    config.source_mode = SourceMode::Locator.number();
+}
+
 /// Whether the transport checksum is right, computed from zero.
 pub fn checksum_is_valid(packet: &[u8]) -> bool {
     let parsed = etherparse::PacketHeaders::from_ethernet_slice(packet).expect("it can be parsed");
@@ -230,6 +340,28 @@ pub fn domain(mode: ChecksumMode, sir: SirPrefix, locator: Locator) -> Domain {
         to_sir: mode.to_sir_delta(sir, locator).value(),
         padding: 0,
     }
+}
+
+/// Gives the thread a network of its own, once: PROG_TEST_RUN takes the loopback
+/// interface of the caller's, which then has the MTU that tests count on, and no
+/// routes.
+fn own_network() {
+    thread_local!(static IS_DONE: Cell<bool> = const { Cell::new(false) });
+
+    if IS_DONE.replace(true) {
+        return;
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("this needs root");
+    let socket = std::net::UdpSocket::bind("[::]:0").expect("a socket needs no interface");
+    // SAFETY: all zeroes are a value of the structure.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = libc::c_char::try_from(*from).expect("it is ASCII");
+    }
+    request.ifr_ifru.ifru_mtu = TEST_MTU.cast_signed();
+    // SAFETY: the request is what this call reads, and lives across it.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU as _, &raw mut request) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
 }
 
 /// `CHECKSUM_COMPLETE` if the kernel has that check, else nothing; found out

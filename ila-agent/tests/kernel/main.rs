@@ -6,4 +6,12 @@
 //! said. Needs root; without it the tests fail and say so.
 
 mod budget;
+mod corpus;
+mod differential;
+mod errors;
+mod fates;
+mod generate;
 mod harness;
+mod model;
+mod ndp;
+mod translation;

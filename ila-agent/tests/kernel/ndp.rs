@@ -2,136 +2,219 @@
 
 use std::net::Ipv6Addr;
 
-use etherparse::{Icmpv6Type, PacketBuilder};
 use ila_agent::datapath::Role;
 use ila_proto::{
     abi::{Fate, GATEWAY_MAC},
     translate::ChecksumMode,
 };
 
-use crate::harness::{
-    CONTAINER_MAC, DROP, ETHERNET, Host, IPV6, LOCAL, OTHER_MAC, PASS, REDIRECT, REMOTE,
-    TEST_INTERFACE, checksum_is_valid, identifier,
+use crate::{
+    generate::checksum,
+    harness::{
+        BESIDE, CONTAINER_MAC, DROP, ETHERNET, Host, LOCAL, OTHER_MAC, PASS, PAYLOAD, REDIRECT,
+        REMOTE, UPLINK_MAC, address, checksum_is_valid,
+    },
 };
 
 const GATEWAY: &str = "fe80::1";
 const CONTAINER: &str = "fe80::a1";
+const NOBODY: &str = "2000:0:0:99";
+
+const ROUTER: u8 = 0x80;
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
+
+const NONCE: [u8; 8] = [14, 1, 1, 2, 3, 4, 5, 6];
+const TIMESTAMP: [u8; 16] = [13, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+fn source_option() -> Vec<u8> {
+    [&[1, 1], &CONTAINER_MAC[..]].concat()
+}
 
 /// A solicitation as Linux sends it, in every field that a test may bend.
+#[derive(Clone)]
 struct Solicitation {
     source: Ipv6Addr,
+    destination: Ipv6Addr,
     target: Ipv6Addr,
     hop_limit: u8,
+    kind: u8,
     code: u8,
     options: Vec<u8>,
+    /// What stands between the fixed header and the message, and its number.
+    before: (u8, Vec<u8>),
 }
 
 impl Solicitation {
     fn new(target: Ipv6Addr) -> Self {
-        let options = [&[1, 1], &CONTAINER_MAC[..]].concat();
-        Self { source: address(CONTAINER), target, hop_limit: 255, code: 0, options }
+        let mut group = address("ff02::1:ff00:0").octets();
+        group[13..].copy_from_slice(&target.octets()[13..]);
+        Self {
+            source: address(CONTAINER),
+            destination: group.into(),
+            target,
+            hop_limit: 255,
+            kind: 135,
+            code: 0,
+            options: source_option(),
+            before: (58, vec![]),
+        }
+    }
+
+    fn probe(target: Ipv6Addr) -> Self {
+        Self { source: Ipv6Addr::UNSPECIFIED, options: NONCE.to_vec(), ..Self::new(target) }
     }
 
     fn packet(&self) -> Vec<u8> {
-        let body = [&self.target.octets()[..], &self.options].concat();
-        let builder = PacketBuilder::ethernet2(CONTAINER_MAC, OTHER_MAC)
-            .ipv6(self.source.octets(), address("ff02::1:ff00:1").octets(), self.hop_limit)
-            .icmpv6(Icmpv6Type::Unknown { type_u8: 135, code_u8: self.code, bytes5to8: [0; 4] });
-        let mut packet = Vec::new();
-        builder.write(&mut packet, &body).expect("the packet fits");
+        let mut message = vec![self.kind, self.code, 0, 0, 0, 0, 0, 0];
+        message.extend(self.target.octets());
+        message.extend(&self.options);
+        checksum(self.source, self.destination, &mut message);
+        let body = [&self.before.1[..], &message].concat();
+        let length = u16::try_from(body.len()).expect("it is short").to_be_bytes();
+        let mut packet = [&OTHER_MAC, &CONTAINER_MAC, &[0x86, 0xdd, 0x60, 0, 0, 0][..]].concat();
+        packet.extend([length[0], length[1], self.before.0, self.hop_limit]);
+        packet.extend([self.source.octets(), self.destination.octets()].concat());
+        packet.extend(body);
         packet
     }
 }
 
-fn address(text: &str) -> Ipv6Addr {
-    text.parse().expect("an address")
-}
-
-/// RFC 4861 section 4.4, field by field.
-fn advertisement(target: Ipv6Addr, to: Ipv6Addr, flags: u8) -> Vec<u8> {
-    let mut packet = Vec::new();
-    packet.extend(CONTAINER_MAC);
-    packet.extend(GATEWAY_MAC);
-    packet.extend([0x86, 0xdd]);
-    packet.extend([0x60, 0, 0, 0, 0, 32, 58, 255]);
-    packet.extend(target.octets());
-    packet.extend(to.octets());
+/// RFC 4861 section 4.4, field by field, with its checksum blank.
+fn advertisement(asked: &Solicitation, mac: [u8; 6], flags: u8) -> Vec<u8> {
+    let is_probe = asked.source.is_unspecified();
+    let to = if is_probe { address("ff02::1") } else { asked.source };
+    let mut packet = if is_probe { vec![0x33, 0x33, 0, 0, 0, 1] } else { CONTAINER_MAC.to_vec() };
+    packet.extend(mac);
+    packet.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255]);
+    packet.extend([asked.target.octets(), to.octets()].concat());
     packet.extend([136, 0, 0, 0, flags, 0, 0, 0]);
-    packet.extend(target.octets());
+    packet.extend(asked.target.octets());
     packet.extend([2, 1]);
-    packet.extend(GATEWAY_MAC);
+    packet.extend(mac);
     packet
 }
 
-/// The packet with its ICMPv6 checksum blanked, for comparison.
-fn without_checksum(mut packet: Vec<u8>) -> Vec<u8> {
-    packet[ETHERNET + IPV6 + 2..ETHERNET + IPV6 + 4].fill(0);
-    packet
+/// Runs the program for `role` and demands this answer.
+fn is_answered(host: &Host, role: Role, asked: &Solicitation, mac: [u8; 6], flags: u8) {
+    let mut outcome = host.run(role, &asked.packet());
+    let is_probe = asked.source.is_unspecified();
+    let fate = match role {
+        Role::Container if is_probe => Fate::NdpDefended,
+        _ => Fate::NdpAnswered,
+    };
+    assert_eq!((outcome.action, outcome.fate), (REDIRECT, fate), "{}", asked.target);
+    assert!(checksum_is_valid(&outcome.packet), "{}", asked.target);
+    outcome.packet[PAYLOAD + 2..PAYLOAD + 4].fill(0);
+    assert_eq!(outcome.packet, advertisement(asked, mac, flags), "{}", asked.target);
+}
+
+/// Demands that the packet stays as it is.
+fn is_left(host: &Host, role: Role, packet: &[u8], expected: (i32, Fate)) {
+    let outcome = host.run(role, packet);
+    assert_eq!((outcome.action, outcome.fate), expected);
+    assert_eq!(outcome.packet, packet, "{} changed the packet", outcome.fate);
+}
+
+/// Options as hosts lay them out, the longest that is looked at among them.
+fn layouts() -> Vec<Vec<u8>> {
+    let source = source_option();
+    let filling = [&[200, 5], &[0xff; 38][..]].concat();
+    vec![
+        vec![],
+        source.clone(),
+        NONCE.to_vec(),
+        TIMESTAMP.to_vec(),
+        [&source[..], &NONCE].concat(),
+        [&TIMESTAMP[..], &NONCE, &source].concat(),
+        NONCE.repeat(5),
+        filling,
+    ]
 }
 
 #[test]
 fn gateway_and_mapped_targets_are_answered_in_place() {
-    const ROUTER_SOLICITED: u8 = 0xc0;
-    const OVERRIDE: u8 = 0x20;
+    for mode in ChecksumMode::ALL {
+        let host = Host::new(mode);
+        for options in layouts() {
+            for (target, flags) in
+                [(address(GATEWAY), OVERRIDE), (host.sir(REMOTE), 0), (host.sir(BESIDE), 0)]
+            {
+                for source in [address(CONTAINER), host.sir(LOCAL)] {
+                    let options = options.clone();
+                    let asked = Solicitation { source, options, ..Solicitation::new(target) };
+                    let flags = ROUTER | SOLICITED | flags;
+                    is_answered(&host, Role::Container, &asked, GATEWAY_MAC, flags);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_probe_for_what_another_has_is_told_so() {
     let host = Host::new(ChecksumMode::NeutralMap);
-    let cases = [
-        (address(GATEWAY), ROUTER_SOLICITED | OVERRIDE),
-        (host.sir_address(identifier(REMOTE)), ROUTER_SOLICITED),
-        (host.sir_address(identifier(LOCAL)), ROUTER_SOLICITED),
-    ];
-    let source_option = [&[1, 1], &CONTAINER_MAC[..]].concat();
-    let nonce_as_well = [&source_option[..], &[14, 1, 1, 2, 3, 4, 5, 6]].concat();
-    for (target, flags) in cases {
-        // Without an option, as in a unicast probe; with one; with two.
-        for options in [vec![], source_option.clone(), nonce_as_well.clone()] {
-            let asked = Solicitation { options, ..Solicitation::new(target) };
-            let outcome = host.run(Role::Container, &asked.packet());
-            assert_eq!((outcome.action, outcome.fate), (REDIRECT, Fate::NdpAnswered), "{target}");
-            assert!(checksum_is_valid(&outcome.packet), "{target}");
-            let expected = advertisement(target, asked.source, flags);
-            assert_eq!(without_checksum(outcome.packet), expected, "{target}");
+    for options in [vec![], NONCE.to_vec(), TIMESTAMP.to_vec()] {
+        for (target, flags) in
+            [(address(GATEWAY), OVERRIDE), (host.sir(REMOTE), 0), (host.sir(BESIDE), 0)]
+        {
+            let asked = Solicitation { options: options.clone(), ..Solicitation::probe(target) };
+            is_answered(&host, Role::Container, &asked, GATEWAY_MAC, ROUTER | flags);
         }
     }
 }
 
 #[test]
 fn everything_else_is_dropped() {
-    let mut host = Host::new(ChecksumMode::NeutralMap);
-    let own = identifier("2000:0:0:a2");
-    host.map(own, host.here, TEST_INTERFACE);
+    let host = Host::new(ChecksumMode::NeutralMap);
     let gateway = || Solicitation::new(address(GATEWAY));
-    let unspecified = Ipv6Addr::UNSPECIFIED;
-    let unknown = host.sir_address(identifier("2000:0:0:99"));
+    let probe = || Solicitation::probe(address(GATEWAY));
+    let own = host.sir(LOCAL);
+    let with = |options: &[u8]| Solicitation { options: options.to_vec(), ..gateway() };
     let cases = [
-        (Solicitation::new(unknown), Fate::NdpUnknownTarget),
+        (Solicitation::new(host.sir(NOBODY)), Fate::NdpUnknownTarget),
+        (Solicitation::new(host.ila(REMOTE, host.there)), Fate::NdpUnknownTarget),
         (Solicitation::new(address("fe80::2")), Fate::NdpUnknownTarget),
         (Solicitation::new(address("2001:db8::1")), Fate::NdpUnknownTarget),
-        (Solicitation::new(host.sir_address(own)), Fate::NdpOwnAddress),
-        (Solicitation { source: unspecified, ..gateway() }, Fate::NdpDuplicateProbe),
-        (
-            Solicitation { source: unspecified, ..Solicitation::new(host.sir_address(own)) },
-            Fate::NdpDuplicateProbe,
-        ),
+        (Solicitation::new(own), Fate::NdpOwnAddress),
+        (Solicitation::probe(own), Fate::NdpDuplicateProbe),
+        (Solicitation::probe(host.sir(NOBODY)), Fate::NdpDuplicateProbe),
+        (Solicitation::probe(address("fe80::a1")), Fate::NdpDuplicateProbe),
         (Solicitation { hop_limit: 254, ..gateway() }, Fate::NdpInvalid),
         (Solicitation { code: 1, ..gateway() }, Fate::NdpInvalid),
         (Solicitation::new(address("ff02::1")), Fate::NdpInvalid),
         (Solicitation { source: address("ff02::1"), ..gateway() }, Fate::NdpInvalid),
+        (Solicitation { options: source_option(), ..probe() }, Fate::NdpInvalid),
+        (Solicitation { destination: address("ff02::1"), ..probe() }, Fate::NdpInvalid),
+        (with(&NONCE.repeat(6)), Fate::NdpInvalid),
+        (with(&[1, 0, 0, 0, 0, 0, 0, 0]), Fate::NdpInvalid),
+        (with(&[1, 2, 0, 0, 0, 0, 0, 0]), Fate::NdpInvalid),
+        (with(&[1, 9, 0, 0, 0, 0, 0, 0]), Fate::NdpInvalid),
+        (with(&NONCE[..4]), Fate::NdpInvalid),
     ];
     for (asked, fate) in cases {
-        let packet = asked.packet();
-        let outcome = host.run(Role::Container, &packet);
-        assert_eq!((outcome.action, outcome.fate), (DROP, fate));
-        assert_eq!(outcome.packet, packet, "{fate} changed the packet");
+        is_left(&host, Role::Container, &asked.packet(), (DROP, fate));
     }
 }
 
 #[test]
-fn a_solicitation_cut_short_is_invalid() {
+fn a_solicitation_with_a_wrong_bit_or_cut_short_is_invalid() {
     let host = Host::new(ChecksumMode::NeutralMap);
-    let packet = Solicitation { options: vec![], ..Solicitation::new(address(GATEWAY)) }.packet();
-    for length in ETHERNET + IPV6 + 1..packet.len() {
-        let outcome = host.run(Role::Container, &packet[..length]);
-        assert_eq!((outcome.action, outcome.fate), (DROP, Fate::NdpInvalid), "{length} bytes");
+    for asked in [Solicitation::new(address(GATEWAY)), Solicitation::probe(address(GATEWAY))] {
+        let packet = asked.packet();
+        for at in (18..20).chain(21..54).chain(55..packet.len()) {
+            for bit in 0..8 {
+                let mut packet = packet.clone();
+                packet[at] ^= 1 << bit;
+                is_left(&host, Role::Container, &packet, (DROP, Fate::NdpInvalid));
+            }
+        }
+        for length in PAYLOAD + 1..packet.len() {
+            is_left(&host, Role::Container, &packet[..length], (DROP, Fate::NdpInvalid));
+        }
+        // What Ethernet adds is no part of it.
+        let padded = [&packet[..], &[0xff; 40]].concat();
+        assert_eq!(host.run_resizing(Role::Container, &padded).action, REDIRECT);
     }
 }
 
@@ -140,17 +223,81 @@ fn a_solicitation_cut_short_is_invalid() {
 #[test]
 fn the_host_does_not_hear_other_neighbour_discovery() {
     let host = Host::new(ChecksumMode::NeutralMap);
-    for (kind, action, fate) in [
-        (132, PASS, Fate::EgressNotSir),
-        (133, DROP, Fate::NdpNotForHost),
-        (134, DROP, Fate::NdpNotForHost),
-        (136, DROP, Fate::NdpNotForHost),
-        (137, DROP, Fate::NdpNotForHost),
-        (138, PASS, Fate::EgressNotSir),
-    ] {
-        let mut packet = Solicitation::new(address(GATEWAY)).packet();
-        packet[ETHERNET + IPV6] = kind;
-        let outcome = host.run(Role::Container, &packet);
-        assert_eq!((outcome.action, outcome.fate), (action, fate), "type {kind}");
+    let options = |next: u8, count: usize| {
+        let mut chain = [60, 0, 1, 4, 0, 0, 0, 0].repeat(count);
+        chain[8 * (count - 1)] = next;
+        chain
+    };
+    for kind in 0..=255 {
+        let is_discovery = (133..=137).contains(&kind);
+        let fate = if is_discovery { Fate::NdpNotForHost } else { Fate::EgressNotSir };
+        let action = if is_discovery { DROP } else { PASS };
+        let asked = Solicitation { kind, ..Solicitation::new(address(GATEWAY)) };
+        if kind != 135 {
+            is_left(&host, Role::Container, &asked.packet(), (action, fate));
+        }
+        for before in [
+            (60, options(58, 1)),
+            (0, options(58, 6)),
+            (44, vec![58, 0, 0, 1, 0, 0, 0, 0]),
+            (51, [&[58, 4][..], &[0; 22]].concat()),
+        ] {
+            let asked = Solicitation { before, ..asked.clone() };
+            is_left(&host, Role::Container, &asked.packet(), (action, fate));
+        }
     }
+    let hidden = |before| Solicitation { before, ..Solicitation::new(address(GATEWAY)) }.packet();
+    let drop = (DROP, Fate::NdpNotForHost);
+    // Behind more than is walked past, and cut before the type.
+    is_left(&host, Role::Container, &hidden((0, options(58, 7))), drop);
+    is_left(&host, Role::Container, &hidden((60, options(58, 1)))[..PAYLOAD + 8], drop);
+    is_left(&host, Role::Container, &hidden((60, options(58, 1)))[..PAYLOAD + 3], drop);
+    // A later fragment and another protocol hide nothing.
+    let pass = (PASS, Fate::EgressNotSir);
+    is_left(&host, Role::Container, &hidden((44, vec![58, 0, 0, 8, 0, 0, 0, 0])), pass);
+    is_left(&host, Role::Container, &hidden((60, options(17, 1))), pass);
+}
+
+// Uplinks.
+
+#[test]
+fn a_router_is_answered_for_the_ila_addresses_of_containers_here() {
+    for mode in ChecksumMode::ALL {
+        let host = Host::new(mode);
+        for who in [LOCAL, BESIDE] {
+            let target = host.ila(who, host.here);
+            for options in layouts() {
+                let asked = Solicitation { options, ..Solicitation::new(target) };
+                let flags = ROUTER | SOLICITED | OVERRIDE;
+                is_answered(&host, Role::Uplink, &asked, UPLINK_MAC, flags);
+            }
+            let probe = Solicitation::probe(target);
+            is_answered(&host, Role::Uplink, &probe, UPLINK_MAC, ROUTER | OVERRIDE);
+        }
+    }
+}
+
+#[test]
+fn what_else_is_asked_on_an_uplink_is_the_hosts_affair() {
+    let host = Host::new(ChecksumMode::NeutralMap);
+    let pass = (PASS, Fate::IngressNotLocator);
+    for target in [
+        host.ila(REMOTE, host.here),
+        host.ila(NOBODY, host.here),
+        host.ila(LOCAL, host.there),
+        host.sir(LOCAL),
+        address("2001:db8:a:1::1"),
+        address(GATEWAY),
+    ] {
+        is_left(&host, Role::Uplink, &Solicitation::new(target).packet(), pass);
+    }
+    let asked = Solicitation::new(host.ila(LOCAL, host.here));
+    let handed_on = Solicitation { hop_limit: 254, ..asked.clone() };
+    is_left(&host, Role::Uplink, &handed_on.packet(), pass);
+    let mut wrong = asked.packet();
+    wrong[ETHERNET + 60] ^= 1;
+    is_left(&host, Role::Uplink, &wrong, pass);
+    // From an interface that is no uplink of this host.
+    let host = Host::with(ChecksumMode::NeutralMap, |config| config.uplinks[0].interface = 7);
+    is_left(&host, Role::Uplink, &asked.packet(), pass);
 }

@@ -221,10 +221,9 @@ fn fields_lie_where_the_figures_have_them() {
         ("Event::interface", offset_of!(Event, interface), 4),
         ("Event::source", offset_of!(Event, source), 8),
         ("Event::destination", offset_of!(Event, destination), 24),
-        ("Event::locator", offset_of!(Event, locator), 40),
-        ("Event::length", offset_of!(Event, length), 48),
-        ("Event::next_header", offset_of!(Event, next_header), 52),
-        ("Event::hop_limit", offset_of!(Event, hop_limit), 53),
+        ("Event::length", offset_of!(Event, length), 40),
+        ("Event::next_header", offset_of!(Event, next_header), 44),
+        ("Event::hop_limit", offset_of!(Event, hop_limit), 45),
     ] {
         assert_eq!(given, offset, "{field}");
     }

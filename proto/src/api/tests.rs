@@ -97,6 +97,7 @@ fn a_request_for_a_container_is_said_so() {
         name: parse("web"),
         netns: "/run/netns/web".into(),
         interface: parse("net1"),
+        sir_prefix: Some(parse("fd00:db8:0:2::/64")),
         identifier: Some(parse("2000:0:0:b1")),
         labels: BTreeMap::from([
             ("app".to_owned(), "shop".to_owned()),
@@ -105,7 +106,7 @@ fn a_request_for_a_container_is_said_so() {
     };
     is_said_as(
         &everything,
-        r#"{"name":"web","netns":"/run/netns/web","interface":"net1","identifier":"2000:0:0:b1","labels":{"app":"shop","tier":"1"}}"#,
+        r#"{"name":"web","netns":"/run/netns/web","interface":"net1","sir_prefix":"fd00:db8:0:2::/64","identifier":"2000:0:0:b1","labels":{"app":"shop","tier":"1"}}"#,
     );
 }
 
@@ -114,7 +115,7 @@ fn a_request_needs_a_name_and_a_namespace_only() {
     let least = r#"{"name":"web","netns":"/run/netns/web"}"#;
     let request: AddContainer = serde_json::from_str(least).expect("it is enough");
     assert_eq!(request.interface.as_str(), "eth0");
-    assert_eq!(request.identifier, None);
+    assert_eq!((request.sir_prefix, request.identifier), (None, None));
     assert!(request.labels.is_empty());
     assert_eq!(
         serde_json::to_string(&request).expect("it can be written"),
@@ -148,6 +149,8 @@ fn mappings_are_said_so() {
     );
 }
 
+const COUNTER: &str = r#"{"number":5,"name":"egress-unknown-identifier","outcome":"dropped","packets":18446744073709551615,"bytes":1234,"about":"from a container"}"#;
+
 #[test]
 fn counters_are_said_so() {
     let counter = Counter {
@@ -159,8 +162,20 @@ fn counters_are_said_so() {
         about: "from a container".to_owned(),
     };
     is_said_as(
-        &Versioned::new(CounterList { counters: vec![counter] }),
-        r#"{"v":1,"counters":[{"number":5,"name":"egress-unknown-identifier","outcome":"dropped","packets":18446744073709551615,"bytes":1234,"about":"from a container"}]}"#,
+        &Versioned::new(CounterList {
+            counters: vec![counter.clone()],
+            interfaces: vec![
+                InterfaceCounters {
+                    interface: parse("ila2a"),
+                    container: Some(parse("web")),
+                    counters: vec![counter],
+                },
+                InterfaceCounters { interface: parse("up0"), container: None, counters: vec![] },
+            ],
+        }),
+        &format!(
+            r#"{{"v":1,"counters":[{COUNTER}],"interfaces":[{{"interface":"ila2a","container":"web","counters":[{COUNTER}]}},{{"interface":"up0","counters":[]}}]}}"#
+        ),
     );
 }
 
@@ -171,7 +186,13 @@ fn a_status_is_said_so() {
         node: parse("h1"),
         sir_prefix: parse("fd00:db8:0:1::/64"),
         locator: parse("2001:db8:a:1::/64"),
+        domains: vec![Domain {
+            sir_prefix: parse("fd00:db8:0:1::/64"),
+            locator: parse("2001:db8:a:1::/64"),
+        }],
         checksum_mode: ChecksumMode::NeutralMapAuto,
+        source: SourceMode::Locator,
+        path: Path::Slow,
         uplinks: vec![parse("up0"), parse("up1")],
         hook: Hook::Tcx,
         mtu: 1500,
@@ -181,7 +202,7 @@ fn a_status_is_said_so() {
     };
     is_said_as(
         &Versioned::new(status),
-        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","checksum_mode":"neutral-map-auto","uplinks":["up0","up1"],"hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4}"#,
+        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4}"#,
     );
 }
 
@@ -290,7 +311,7 @@ fn a_bad_request_is_refused_with_what_is_wrong() {
 fn an_identifier_of_null_is_as_good_as_none() {
     let json = r#"{"name":"web","netns":"/n","identifier":null}"#;
     let request: AddContainer = serde_json::from_str(json).expect("null is none");
-    assert_eq!(request.identifier, None);
+    assert_eq!((request.sir_prefix, request.identifier), (None, None));
 }
 
 // Names.

@@ -22,6 +22,11 @@ fn words(half: u64) -> [u16; 4] {
     [[a, b], [c, d], [e, f], [g, h]].map(u16::from_be_bytes)
 }
 
+/// One word added to another.
+fn add(a: u16, b: u16) -> u16 {
+    ChecksumDelta::from_value(a).adjust(b)
+}
+
 /// Words at which carries begin and end.
 const CORNERS: [u16; 10] =
     [0x0000, 0x0001, 0x00ff, 0x0100, 0x7fff, 0x8000, 0x8001, 0xeffe, 0xfffe, 0xffff];
@@ -62,10 +67,10 @@ fn only_two_zeroes_make_0000() {
 /// RFC 1071 section 3: the bytes 00 01 f2 03 f4 f5 f6 f7 add up to ddf2.
 #[test]
 fn the_example_of_rfc_1071_comes_out() {
-    let sum = Sum::new().half(0x0001_f203_f4f5_f6f7);
-    assert_eq!(sum.finish().value(), !0xddf2);
+    let sum = Sum::new().half(0x0001_f203_f4f5_f6f7).finish();
+    assert_eq!(sum.value(), !0xddf2);
     let word_by_word = [0x0001, 0xf203, 0xf4f5, 0xf6f7].into_iter().fold(Sum::new(), Sum::word);
-    assert_eq!(word_by_word, sum);
+    assert_eq!(word_by_word.finish(), sum);
 }
 
 /// RFC 6296: `fd01:203:405::/48` gives way to
@@ -81,8 +86,8 @@ fn the_example_of_rfc_6296_comes_out() {
 
 #[test]
 fn an_empty_sum_finishes_as_ffff() {
-    assert_eq!(Sum::new(), Sum::default());
     assert_eq!(Sum::new().finish().value(), 0xffff);
+    assert_eq!(Sum::default().finish().value(), 0xffff);
 }
 
 #[test]
@@ -174,7 +179,7 @@ proptest! {
 
     #[test]
     fn the_words_of_a_half_are_all_summed(half: u64) {
-        prop_assert_eq!(sum_words(half), naive(words(half)));
+        prop_assert_eq!(fold(super::words(half)), naive(words(half)));
     }
 
     #[test]
@@ -231,6 +236,14 @@ proptest! {
         let directly = ChecksumDelta::replacing(a, c).adjust(word);
         let by_way = ChecksumDelta::replacing(a, b).and(ChecksumDelta::replacing(b, c)).adjust(word);
         prop_assert_eq!(class(by_way), class(directly));
+    }
+
+    #[test]
+    fn between_both_is_between_the_one_and_between_the_other(a: [u16; 8], b: [u16; 8], c: [u16; 8], d: [u16; 8]) {
+        let [a, b, c, d] = [a, b, c, d].map(address);
+        let one_by_one = ChecksumDelta::between(a, c).and(ChecksumDelta::between(b, d));
+        let given = ChecksumDelta::between_both([a, b], [c, d]);
+        prop_assert_eq!(class(given.value()), class(one_by_one.value()));
     }
 
     #[test]

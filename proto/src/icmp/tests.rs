@@ -11,10 +11,10 @@ use crate::testing::{address, addresses, octets, upper_layer_sum};
 fn errors(mtu: u32) -> [(Error, Icmpv6Type); 4] {
     use Icmpv6Type::{DestinationUnreachable, PacketTooBig, TimeExceeded};
     [
-        (Error::NoRoute, DestinationUnreachable(DestUnreachableCode::NoRoute)),
-        (Error::AddressUnreachable, DestinationUnreachable(DestUnreachableCode::Address)),
-        (Error::PacketTooBig(mtu), PacketTooBig { mtu }),
-        (Error::TimeExceeded, TimeExceeded(TimeExceededCode::HopLimitExceeded)),
+        (Error::NO_ROUTE, DestinationUnreachable(DestUnreachableCode::NoRoute)),
+        (Error::ADDRESS_UNREACHABLE, DestinationUnreachable(DestUnreachableCode::Address)),
+        (Error::packet_too_big(mtu), PacketTooBig { mtu }),
+        (Error::TIME_EXCEEDED, TimeExceeded(TimeExceededCode::HopLimitExceeded)),
     ]
 }
 
@@ -75,7 +75,7 @@ fn quotes_of_every_length_stand_behind_the_headers_of_etherparse() {
 
 #[test]
 fn with_the_longest_quote_it_fills_the_smallest_mtu() {
-    let packet = packet(Error::NoRoute, Address::UNSPECIFIED, Address::UNSPECIFIED, &[0; 1232]);
+    let packet = packet(Error::NO_ROUTE, Address::UNSPECIFIED, Address::UNSPECIFIED, &[0; 1232]);
     assert_eq!(MAX_QUOTE, 1232);
     assert_eq!(packet.len(), 1280);
     assert_eq!(packet[4..6], 1240_u16.to_be_bytes());
@@ -96,13 +96,13 @@ fn the_headers_are_laid_out_as_in_rfc_4443() {
         0x60, 0x07,
     ];
     assert_eq!(upper_layer_sum(&expected), 0xffff);
-    assert_eq!(packet(Error::PacketTooBig(1500), source, destination, &[0x60, 0x07]), expected);
+    assert_eq!(packet(Error::packet_too_big(1500), source, destination, &[0x60, 0x07]), expected);
 }
 
 #[test]
-fn errors_have_the_types_below_128() {
+fn errors_have_the_types_below_128_and_a_redirect_counts_as_one() {
     for kind in 0..=255 {
-        assert_eq!(is_error(kind), kind <= 127, "{kind}");
+        assert_eq!(is_error(kind), kind <= 127 || kind == 137, "{kind}");
     }
 }
 

@@ -155,7 +155,7 @@ fn a_packet_that_would_leave_with_hop_limit_0_goes_no_further() {
                 for hop_limit in [0, 1] {
                     assert_eq!(
                         verdict(&host, from, to, hop_limit),
-                        Verdict::Refuse(Error::TimeExceeded, Fate::EgressHopLimit),
+                        Verdict::Refuse(Error::TIME_EXCEEDED, Fate::EgressHopLimit),
                         "{from} to {to}",
                     );
                 }
@@ -186,7 +186,7 @@ fn an_identifier_that_no_mapping_names_is_unreachable() {
             for from in OWN {
                 assert_eq!(
                     verdict(&host, from, to, 2),
-                    Verdict::Refuse(Error::AddressUnreachable, Fate::EgressUnknownIdentifier),
+                    Verdict::Refuse(Error::ADDRESS_UNREACHABLE, Fate::EgressUnknownIdentifier),
                     "{from} to {to}",
                 );
             }

@@ -25,7 +25,7 @@ fn containers(mode: ChecksumMode) -> [&'static str; 3] {
 }
 
 fn unreachable() -> Verdict {
-    Verdict::Refuse(Error::AddressUnreachable, Fate::IngressUnknownIdentifier)
+    Verdict::Refuse(Error::ADDRESS_UNREACHABLE, Fate::IngressUnknownIdentifier)
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_packet_that_would_leave_with_hop_limit_0_goes_no_further() {
             for hop_limit in [0, 1] {
                 assert_eq!(
                     verdict(&host, SENDER, to, hop_limit),
-                    Verdict::Refuse(Error::TimeExceeded, Fate::IngressHopLimit),
+                    Verdict::Refuse(Error::TIME_EXCEEDED, Fate::IngressHopLimit),
                     "{mode:?}: {to}",
                 );
             }
@@ -335,6 +335,28 @@ fn a_source_at_a_locator_that_does_not_hold_it_is_dropped() {
         (NeutralMapAuto, "2001:db8:a:b:3000::ddac"),
     ] {
         check_source(mode, from, None);
+    }
+}
+
+#[test]
+fn a_source_that_no_router_hands_on_is_dropped() {
+    for mode in ChecksumMode::ALL {
+        for from in [
+            "::",
+            "::1",
+            "::2000:0:0:c1",
+            "fe80::1",
+            "febf:ffff::1",
+            "ff02::1",
+            "ff0e::1",
+            "ffff:ffff:ffff:ffff:2000::c1",
+        ] {
+            check_source(mode, from, None);
+        }
+        // Beside them.
+        for from in ["0:0:0:1::", "fe7f::1", "fec0::1", "feff::1"] {
+            check_source(mode, from, Some((from, true)));
+        }
     }
 }
 

@@ -255,7 +255,7 @@ proptest! {
             }
             Verdict::Refuse(error, _) => {
                 prop_assert!(own);
-                prop_assert_eq!(error == Error::TimeExceeded, header.hop_limit < 2);
+                prop_assert_eq!(error == Error::TIME_EXCEEDED, header.hop_limit < 2);
                 prop_assert!(header.hop_limit < 2 || receiver.is_none());
             }
             Verdict::Pass(_) => {

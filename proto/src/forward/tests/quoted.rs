@@ -94,7 +94,8 @@ fn deliver_error(host: &Host, error: &[u8]) -> Vec<u8> {
     let (from, to) = (address_at(error, QUOTE + 8), address_at(error, QUOTE + 24));
     let mut restored = translated(error, &rewrite);
     let mut rest = outer;
-    if let Some(quote) = quoted(&host.config, host, outer, from, to) {
+    let addressed = (header.destination, rewrite.destination);
+    if let Some(quote) = quoted(&host.config, host, addressed, outer, from, to) {
         set_addresses(&mut restored[QUOTE..], quote.source, quote.destination);
         if !quote.checksum.is_zero() {
             let checksum = u16::from_be_bytes([restored[ERROR + 2], restored[ERROR + 3]]);
@@ -185,8 +186,12 @@ proptest! {
         let wire = translated(&error, &sent(egress(&pair.receiver.config, &pair.receiver, 7, &header)));
         check(&deliver_error(&pair.sender, &wire), pair.to, &packet)?;
         let outer = ChecksumDelta::from_value(0x1234);
-        let nothing = quoted(&pair.sender.config, &pair.sender, outer, pair.from, pair.to);
-        prop_assert_eq!(nothing, None);
+        for came in [header_of(&wire).destination, pair.from] {
+            let addressed = (came, pair.from);
+            let host = &pair.sender;
+            let nothing = quoted(&host.config, host, addressed, outer, pair.from, pair.to);
+            prop_assert_eq!(nothing, None);
+        }
     }
 
     /// In the neutral modes the checksum of the error needs no adjusting.
@@ -195,8 +200,12 @@ proptest! {
         if pair.is_neutral() {
             let wire = pair.on_the_wire();
             let none = ChecksumDelta::from_value(0);
-            let quote = quoted(&pair.sender.config, &pair.sender, none, wire.source, wire.destination)
-                .expect("the destination is an ILA address");
+            let host = &pair.sender;
+            let addressed = (wire.source, pair.from);
+            let quote =
+                quoted(&host.config, host, addressed, none, wire.source, wire.destination)
+                    .expect("the destination is an ILA address");
+            prop_assert_eq!((quote.source, quote.destination), (pair.from, pair.to));
             prop_assert!(quote.checksum.is_zero() && quote.rest.is_zero());
             prop_assert_eq!(
                 sum_of(quote.source, quote.destination),
@@ -208,54 +217,70 @@ proptest! {
 
 // By table.
 
-/// What is made of a quote's addresses, and of an outer change of 1111.
-fn quote_on(mode: ChecksumMode, from: &str, to: &str) -> Option<Quote> {
+/// What is made of a quote's addresses, and of an outer change of 1111, in an
+/// error that came to `came` for `…b1`.
+fn quote_on(mode: ChecksumMode, came: &str, from: &str, to: &str) -> Option<Quote> {
     let host = host(mode);
-    quoted(&host.config, &host, ChecksumDelta::from_value(0x1111), address(from), address(to))
+    let addressed = (address(came), address(HERE));
+    let outer = ChecksumDelta::from_value(0x1111);
+    quoted(&host.config, &host, addressed, outer, address(from), address(to))
 }
+
+const HERE: &str = "fd00:db8:0:1:2000::b1";
 
 #[test]
 fn what_no_locator_vouches_for_stays_as_it_is() {
-    let (here, wire) = ("fd00:db8:0:1:2000::b1", "2001:db8:a:b:3000::cdac");
+    let (ila, wire) = ("2001:db8:a:a:3000::cd9d", "2001:db8:a:b:3000::cdac");
     for (from, to) in [
         // Nothing of it is translated.
-        (here, "fd00:db8:0:1:2000::c1"),
-        (here, "2606:4700::1111"),
+        (HERE, "fd00:db8:0:1:2000::c1"),
+        (HERE, "2606:4700::1111"),
         ("::", "ff02::1"),
         // At a locator that does not hold it, unknown, of another type, a host's.
-        (here, "2001:db8:a:c:3000::cdab"),
-        (here, "2001:db8:a:b:3000::cdd9"),
-        (here, "2001:db8:a:b:5000::cdac"),
-        (here, "2001:db8:a:b::1"),
+        (HERE, "2001:db8:a:c:3000::cdab"),
+        (HERE, "2001:db8:a:b:3000::cdd9"),
+        (HERE, "2001:db8:a:b:5000::cdac"),
+        (HERE, "2001:db8:a:b::1"),
         ("2001:db8:a:b:3000::cdad", "2001:db8:a:d:3000::cdac"),
+        // From somebody else, who would have been told instead.
+        (wire, "2606:4700::1111"),
+        ("2001:db8:a:a:3000::cd9e", "2606:4700::1111"),
+        ("2001:db8:a:a:2000::b1", "2606:4700::1111"),
     ] {
-        assert_eq!(quote_on(ChecksumMode::NeutralMap, from, to), None, "{from} to {to}");
+        for came in [ila, HERE] {
+            let quote = quote_on(ChecksumMode::NeutralMap, came, from, to);
+            assert_eq!(quote, None, "{from} to {to}, told {came}");
+        }
     }
     // One of both is restored, whatever the other one is.
     let sir = address("fd00:db8:0:1:2000::c1");
     for other in ["2001:db8:a:c:3000::cdab", "2606:4700::1111", "::"] {
-        let quote = quote_on(ChecksumMode::NeutralMap, other, wire).expect("one is restored");
-        assert_eq!((quote.source, quote.destination), (address(other), sir), "{other}");
-        let quote = quote_on(ChecksumMode::NeutralMap, wire, other).expect("one is restored");
-        assert_eq!((quote.source, quote.destination), (sir, address(other)), "{other}");
+        let restored = |from, to| {
+            let quote = quote_on(ChecksumMode::NeutralMap, ila, from, to);
+            quote.map(|quote| (quote.source, quote.destination))
+        };
+        assert_eq!(restored(other, wire), Some((address(other), sir)), "{other}");
+        assert_eq!(restored(ila, other), Some((address(HERE), address(other))), "{other}");
     }
+    // Made out to a SIR address it quotes one: an ILA address is none of ours.
+    assert_eq!(quote_on(ChecksumMode::NeutralMap, HERE, ila, "2606:4700::1111"), None);
 }
 
 /// Without action the words of the prefixes are what changes: those of
 /// 2001:db8:a:a add up to 2dcd, of 2001:db8:a:b to 2dce, of fd00:db8:0:1 to 0aba.
 #[test]
 fn the_checksum_follows_what_the_error_was_made_out_to() {
-    let [source, ila_source] = ["fd00:db8:0:1:2000::b1", "2001:db8:a:a:2000::b1"];
+    let ila_source = "2001:db8:a:a:2000::b1";
     let [sir, ila] = ["fd00:db8:0:1:2000::c1", "2001:db8:a:b:2000::c1"];
     for (from, to, checksum, rest) in [
         // To the SIR address: it covers the quote, and the outer change waits.
-        (source, ila, 0x2314, 0x1111),
+        (HERE, ila, 0x2314, 0x1111),
         // To the ILA address: it covers all.
         (ila_source, ila, 0x2313 + 0x2314 + 0x1111, 0x0000),
         (ila_source, sir, 0x2313 + 0x1111, 0x0000),
     ] {
-        let quote = quote_on(ChecksumMode::NoAction, from, to).expect("it is restored");
-        assert_eq!((quote.source, quote.destination), (address(source), address(sir)));
+        let quote = quote_on(ChecksumMode::NoAction, ila_source, from, to).expect("it is restored");
+        assert_eq!((quote.source, quote.destination), (address(HERE), address(sir)));
         let given = (class(quote.checksum.value()), class(quote.rest.value()));
         assert_eq!(given, (checksum, rest), "{from} to {to}");
     }
