@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, IsTerminal as _, Write as _},
     os::fd::BorrowedFd,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -80,16 +81,23 @@ impl Bench {
         })
     }
 
-    /// The CPU time of a run: unlike what the kernel reports, in fractions of
-    /// nanoseconds, and unlike the time of day, without what others took.
+    /// Nanoseconds of a run.
     fn time(&self, run: Run<'_>) -> Result<f64> {
         let program = run.start()?;
-        let before = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
-        bpf::test_run(program, &packet::frame(&run.sample), self.repeat, 0)?;
-        let after = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
-        let taken = std::time::Duration::from(after) - std::time::Duration::from(before);
-        Ok(taken.as_secs_f64() * 1e9 / f64::from(self.repeat))
+        let frame = packet::frame(&run.sample);
+        let (seconds, _) = timed(|| Ok(bpf::test_run(program, &frame, self.repeat, 0)?))?;
+        Ok(seconds * 1e9 / f64::from(self.repeat))
     }
+}
+
+/// Does something, in how many seconds of CPU time: unlike what the kernel
+/// reports of runs, to fractions of nanoseconds, and unlike the time of day,
+/// without what others took.
+pub fn timed<T>(what: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
+    let now = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+    let started = now()?;
+    let done = what()?;
+    Ok(((now()? - started).as_secs_f64(), done))
 }
 
 impl<'a> Run<'a> {

@@ -16,9 +16,9 @@ use serde::Serialize;
 
 use crate::{
     Report,
-    clock::{Bench, Index, KEYS, Run, progress},
+    clock::{Bench, Index, KEYS, Run, progress, timed},
     packet::{self, Where, host},
-    table::{self, timed},
+    table,
 };
 
 /// A layout of the table.

@@ -1,17 +1,17 @@
 //! What the table of mappings takes.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use ila_agent::datapath::Loaded;
 use serde::Serialize;
 
 use crate::{
-    clock::{median, progress},
+    clock::{median, progress, timed},
     packet::{self, Where},
 };
 
-/// Medians over three tables.
+/// Medians over three tables; seconds are those of CPU time.
 #[derive(Serialize)]
 pub struct Table {
     /// How many mappings each has.
@@ -26,7 +26,7 @@ pub struct Table {
     pub memory_bytes: f64,
 }
 
-/// Sets so many mappings, in how many seconds.
+/// Sets so many mappings, in how many seconds of CPU time.
 pub fn fill(host: &mut Loaded, mappings: u32, place: Where) -> Result<f64> {
     progress("loading mappings");
     let (keys, values) = packet::mappings(mappings, place);
@@ -55,10 +55,4 @@ pub fn measure(hosts: [Loaded; 3], mappings: u32, loads: [f64; 3]) -> Result<Tab
         remove_seconds: median(removals),
         memory_bytes: median(memory),
     })
-}
-
-pub fn timed<T>(what: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
-    let started = Instant::now();
-    let done = what()?;
-    Ok((started.elapsed().as_secs_f64(), done))
 }
