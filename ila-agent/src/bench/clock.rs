@@ -21,7 +21,7 @@ use nix::{
 
 use crate::packet;
 
-/// The keys from as many random ones, of which the first is always the same.
+/// Among how many identifiers is drawn: one, which is always the same, to all.
 pub const KEYS: [u32; 4] = [1, 1 << 10, 1 << 16, u32::MAX];
 
 /// Runs programs, always as often.
@@ -97,7 +97,7 @@ pub fn timed<T>(what: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
     let now = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
     let started = now()?;
     let done = what()?;
-    Ok(((now()? - started).as_secs_f64(), done))
+    Ok((now()?.saturating_sub(started).as_secs_f64(), done))
 }
 
 impl<'a> Run<'a> {
@@ -123,7 +123,7 @@ pub fn median(mut numbers: Vec<f64>) -> f64 {
     if numbers.len() % 2 == 1 {
         numbers[middle]
     } else {
-        (numbers[middle - 1] + numbers[middle]) / 2.0
+        f64::midpoint(numbers[middle - 1], numbers[middle])
     }
 }
 
