@@ -24,7 +24,7 @@ use crate::{
 /// A layout of the table.
 #[derive(Serialize)]
 pub struct Layout {
-    pub layout: &'static str,
+    pub name: &'static str,
     pub load_seconds: f64,
     /// Bytes of kernel memory before there is a mapping, as the kernel reckons.
     pub empty_bytes: u64,
@@ -95,12 +95,12 @@ pub fn measure(bench: &Bench, mappings: u32, report: &mut Report) -> Result<()> 
         .collect();
     let medians = bench.measure(&host, &runs)?;
     let (draws, look_ups) = medians.runs.split_at(drawn.len());
-    for ((layout, _, (load_seconds, empty_bytes, memory_bytes)), times) in
+    for ((name, _, (load_seconds, empty_bytes, memory_bytes)), times) in
         layouts.into_iter().zip(look_ups.chunks(drawn.len()))
     {
         let all = drawn.iter().zip(times).zip(draws);
         report.layouts.push(Layout {
-            layout,
+            name,
             load_seconds,
             empty_bytes,
             memory_bytes,

@@ -85,7 +85,7 @@ fn layouts(report: &Report) -> Table {
     let titles: Vec<_> = titles.iter().map(String::as_str).collect();
     let mut table = columns(&titles);
     for it in &report.layouts {
-        let mut row = vec![it.layout.to_owned()];
+        let mut row = vec![it.name.to_owned()];
         row.extend(it.look_ups.iter().map(|it| format!("{:.1}", it.net)));
         row.push(format!("{:.2} s", it.load_seconds));
         row.extend([it.empty_bytes, it.memory_bytes].map(megabytes));
