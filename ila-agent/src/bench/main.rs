@@ -33,7 +33,7 @@ struct Args {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// How many mappings there are
-    #[arg(long, default_value_t = MAX_MAPPINGS - FIXED,
+    #[arg(long, default_value_t = 1_000_000,
         value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_MAPPINGS - FIXED)))]
     mappings: u32,
     /// How to print

@@ -73,7 +73,7 @@ struct Pair {
 impl Pair {
     fn new(kind: usize) -> Self {
         let mode = ChecksumMode::ALL[kind % 3];
-        let is = |bit: usize| kind / 3 >> bit & 1 == 1;
+        let is = |bit: usize| (kind / 3) >> bit & 1 == 1;
         let second = parse::<SirPrefix>(SECOND_SIR);
         let own = parse(SECOND_HERE);
         let mut host = Host::with(mode, |config| {
@@ -165,7 +165,7 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The second kernel runs in qemu, and there a packet takes many times as long.

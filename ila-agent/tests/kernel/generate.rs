@@ -349,5 +349,11 @@ pub fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &mut [u8]) {
 /// Whether the kernel runs a program on such a frame: not without the whole
 /// header of what it says that it is.
 pub fn is_run(frame: &[u8]) -> bool {
-    frame.len() >= PAYLOAD || frame.len() > ETHERNET && frame[12..14] != [0x86, 0xdd]
+    const IPV4: usize = 20;
+    let header = match frame.get(12..14) {
+        Some([0x86, 0xdd]) => IPV6,
+        Some([0x08, 0x00]) => IPV4,
+        _ => 1,
+    };
+    frame.len() >= ETHERNET + header
 }

@@ -260,12 +260,6 @@ fn write(build: impl FnOnce(&mut Vec<u8>) -> Result<(), BuildWriteError>) -> Vec
     packet
 }
 
-/// Where the packet goes.
-pub fn destination(packet: &[u8]) -> Ipv6Addr {
-    let bytes: [u8; 16] = packet[DESTINATION..DESTINATION + 16].try_into().expect("16 bytes");
-    bytes.into()
-}
-
 /// The packet with another destination and nothing else changed.
 pub fn redirected(packet: &[u8], destination: Ipv6Addr) -> Vec<u8> {
     let mut packet = packet.to_vec();
