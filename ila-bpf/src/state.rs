@@ -137,7 +137,7 @@ fn counts(ctx: &TcContext) -> Option<*mut InterfaceCounts> {
 }
 
 /// Tells of a packet that is about to be dropped, if anybody listens.
-#[inline(never)]
+#[inline(always)]
 pub fn report(ctx: &TcContext, fate: Fate) {
     let Some(monitor) = ILA_MONITOR.get_ptr_mut(0) else { return };
     // SAFETY: the pointer is to the map's one value. The agent writes and

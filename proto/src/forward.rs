@@ -259,8 +259,7 @@ struct Target {
     fate: Fate,
 }
 
-/// Not inlined, as [`restore`] is not.
-#[inline(never)]
+#[inline(always)]
 fn target(config: &HostConfig, tables: &impl Tables, destination: Address) -> Target {
     let as_it_is = Stated { address: destination, neutral: true };
     let not_ours = |fate| Target { domain: 0, stated: as_it_is, is_ours: false, fate };
@@ -376,11 +375,8 @@ struct Restored {
     holds: bool,
 }
 
-/// The SIR address behind an ILA address; any other address as it is. Not
-/// inlined: the verifier would go through it once for every way to get here.
-/// For the same reason plain structures are returned, whose layout its type
-/// format can tell.
-#[inline(never)]
+/// The SIR address behind an ILA address; any other address as it is.
+#[inline(always)]
 fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Restored {
     let as_it_is = Restored { stated: Stated { address, neutral: true }, holds: true };
     let wire = Identifier::from_bits(address.low);
