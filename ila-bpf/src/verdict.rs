@@ -149,25 +149,28 @@ pub fn rest_of(header: &Header, rewrite: &Rewrite) -> ChecksumDelta {
 #[inline(always)]
 fn refuse(ctx: &TcContext, side: Side, error: icmp::Error) -> Option<i32> {
     let header = packet::header(ctx).ok()?;
-    if !may_answer(ctx, &header) || !state::may_send_error(ctx) {
+    if !may_answer(ctx, &header) {
         return None;
     }
     let config = state::config();
-    match side {
-        Side::Container => {
-            let from = config.address().unwrap_or(GATEWAY);
-            packet::refuse(ctx, error, from, header.source, header.source).ok()?;
-            // SAFETY: the helper takes numbers only.
-            Some(unsafe { bpf_redirect(packet::interface(ctx), 0) as i32 })
-        }
+    let (from, to, route) = match side {
+        Side::Container => (config.address().unwrap_or(GATEWAY), header.source, None),
         Side::Uplink => {
             let from = config.address()?;
             let to = way_back(ctx, config, header.source)?;
-            let route = route::choose(ctx, config, from, to)?;
-            packet::refuse(ctx, error, from, header.source, to).ok()?;
-            Some(route.take())
+            (from, to, Some(route::choose(ctx, config, from, to)?))
         }
+    };
+    // Last, so that what could not have been sent takes nothing from the rest.
+    if !state::may_send_error(ctx) {
+        return None;
     }
+    packet::refuse(ctx, error, from, header.source, to).ok()?;
+    Some(match route {
+        Some(route) => route.take(),
+        // SAFETY: the helper takes numbers only.
+        None => unsafe { bpf_redirect(packet::interface(ctx), 0) as i32 },
+    })
 }
 
 /// Where an error for `source` is to be sent.
