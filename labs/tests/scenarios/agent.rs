@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::Instant,
 };
 
 use ila_labs::wait_until;
@@ -270,6 +270,17 @@ fn a_container_half_made_when_the_agent_is_killed_is_cleared_away() {
     const KILLS: u32 = 24;
     let overlay = Overlay::of("half-made", "two-hosts");
     overlay.end_agent("h1", Signal::SIGTERM);
+    // Spread over the time that it takes to add one on this machine, and a
+    // little beyond.
+    let span = {
+        let _agent = overlay.start_agent("h1");
+        let netns = Netns::add("whole");
+        let started = Instant::now();
+        ok(&mut overlay.ctl("h1", &["container", "add", "whole", "--netns", &netns.path()]));
+        let span = started.elapsed() * 3 / 2;
+        ok(&mut overlay.ctl("h1", &["container", "rm", "whole"]));
+        span
+    };
     let mut made = 0;
     for kill in 0..KILLS {
         let mut agent = overlay.start_agent("h1");
@@ -278,8 +289,7 @@ fn a_container_half_made_when_the_agent_is_killed_is_cleared_away() {
         let mut add = overlay.ctl("h1", &["container", "add", &name, "--netns", &netns.path()]);
         add.stdout(Stdio::null()).stderr(Stdio::null());
         let mut add = add.spawn().expect("ila-ctl can be run");
-        // Spread over the time that it takes to add one.
-        thread::sleep(Duration::from_millis(u64::from(kill)));
+        thread::sleep(span * kill / KILLS);
         agent.0.kill().expect("it runs");
         agent.0.wait().expect("it has ended");
         let added = add.wait().expect("it has ended").success();

@@ -2,9 +2,11 @@
 
 use std::process::Command;
 
+use ila_labs::wait_until;
+
 use crate::{
     common::{Mounts, TestLab, World, ok, refused},
-    overlay::{Overlay, UdpEcho, tcp_exchange, with_host, with_router},
+    overlay::{Overlay, PATIENCE, UdpEcho, tcp_exchange, with_host, with_router},
 };
 
 /// Flows that each take one link or the other, by chance.
@@ -32,6 +34,12 @@ fn a_host_with_two_uplinks_uses_both_and_does_with_either() {
             assert!(arrived(interface) > before, "nothing came by {interface}");
         }
         ok(h2.command("ip").args(["link", "set", down, "down"]));
+        // The router is told of it a little later, and sends into it till then.
+        wait_until(PATIENCE, "the router to notice", || {
+            let to_h2 = ["-6", "route", "show", "2001:db8:b:1::/64"];
+            ok(overlay.node("rt").command("ip").args(to_h2)).contains("linkdown").then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
         exchange();
     }
 }
