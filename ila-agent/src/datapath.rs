@@ -143,7 +143,7 @@ impl Datapath {
     ) -> Result<Self, DatapathError> {
         let pins = Pins::lock(bpf_dir)?;
         let (maps, programs) = (pins.maps(config), pins.programs(OBJECT, config));
-        if !is_whole(&programs, &Role::ALL.map(Role::program)) || !is_whole(&maps, &Tables::NAMES) {
+        if !is_whole(&programs, Loaded::pinned()) || !is_whole(&maps, Tables::NAMES) {
             // Whatever is there of them, an agent was killed while making it.
             pins::remove(&programs)?;
             pins::make(&maps)?;
@@ -246,8 +246,8 @@ impl Datapath {
     }
 }
 
-fn is_whole(folder: &Path, names: &[&str]) -> bool {
-    names.iter().all(|name| folder.join(name).exists())
+fn is_whole(folder: &Path, names: impl IntoIterator<Item = &'static str>) -> bool {
+    names.into_iter().all(|name| folder.join(name).exists())
 }
 
 fn open_map(maps: &Path, name: &'static str) -> Result<Map, DatapathError> {

@@ -3,7 +3,7 @@
 
 use aya_ebpf::programs::TcContext;
 use ila_proto::{
-    abi::Fate,
+    abi::{Fate, Tail},
     checksum::ChecksumDelta,
     extension::{self, Upper},
     forward::{self, Header, Verdict},
@@ -12,7 +12,6 @@ use ila_proto::{
 };
 
 use crate::{
-    ndp,
     packet::{self, NoIpv6},
     state::{self, Kernel},
     verdict::{self, Action, Conclusion, Fates},
@@ -29,16 +28,17 @@ pub fn run(ctx: &TcContext) -> Conclusion {
         Err(NoIpv6::Other) => return (Action::Drop, Fate::EgressNotIpv6),
         Err(NoIpv6::Truncated) => return (Action::Drop, Fate::EgressTruncated),
     };
-    let config = state::config();
     if header.next_header == icmp::NEXT_HEADER
         && let Some(kind) = packet::icmp_type(ctx)
         && TYPES.contains(&kind)
     {
-        return match kind {
-            SOLICITATION => ndp::run(ctx, config, &header),
-            _ => (Action::Drop, Fate::NdpNotForHost),
-        };
+        if kind == SOLICITATION {
+            state::go_on(ctx, Tail::Solicited);
+            return (Action::Drop, Fate::NdpReplyFailed);
+        }
+        return (Action::Drop, Fate::NdpNotForHost);
     }
+    let config = state::config();
     match forward::egress(config, &Kernel(ctx), packet::interface(ctx), &header) {
         Verdict::Pass(_) if hides_discovery(ctx, &header) => (Action::Drop, Fate::NdpNotForHost),
         Verdict::Pass(fate) => (Action::Pass, fate),

@@ -2,14 +2,13 @@
 
 use aya_ebpf::programs::TcContext;
 use ila_proto::{
-    abi::Fate,
+    abi::{Fate, Tail},
     forward::{self, Verdict},
     icmp,
     ndp::SOLICITATION,
 };
 
 use crate::{
-    ndp,
     packet::{self, NoIpv6},
     state::{self, Kernel},
     verdict::{self, Action, Conclusion, Fates},
@@ -26,43 +25,64 @@ pub fn run(ctx: &TcContext) -> Conclusion {
         Err(NoIpv6::Other) => return (Action::Pass, Fate::IngressNotIpv6),
         Err(NoIpv6::Truncated) => return (Action::Drop, Fate::IngressTruncated),
     };
-    let config = state::config();
-    let icmp_type =
-        if header.next_header == icmp::NEXT_HEADER { packet::icmp_type(ctx) } else { None };
-    if icmp_type == Some(SOLICITATION) {
-        return ndp::run_on_uplink(ctx, config, &header);
+    let mut quotes = false;
+    if header.next_header == icmp::NEXT_HEADER
+        && let Some(kind) = packet::icmp_type(ctx)
+    {
+        if kind == SOLICITATION {
+            state::go_on(ctx, Tail::SolicitedOnUplink);
+            return (Action::Drop, Fate::NdpReplyFailed);
+        }
+        quotes = icmp::quotes(kind);
     }
+    let config = state::config();
     match forward::ingress(config, &Kernel(ctx), &header) {
         Verdict::Pass(fate) => (Action::Pass, fate),
         Verdict::Drop(fate) => (Action::Drop, fate),
         Verdict::Refuse(error, fate) => (Action::Refuse(error), fate),
-        Verdict::Deliver { interface, mac, rewrite, mut fate } => {
-            let mut rest = verdict::rest_of(&header, &rewrite);
-            if icmp_type.is_some_and(icmp::quotes)
-                && let Some((source, destination)) = packet::quote(ctx)
-                && let Some(quote) = {
-                    let addressed = (header.destination, rewrite.destination);
-                    let host = &Kernel(ctx);
-                    forward::quoted(config, host, addressed, rest, source, destination)
-                }
-            {
-                if packet::set_quote(ctx, &quote).is_err() {
-                    return (Action::Drop, Fate::IngressStoreFailed);
-                }
-                rest = quote.rest;
-                fate = Fate::IngressError;
+        Verdict::Deliver { interface, mac, rewrite, fate } => {
+            if quotes {
+                state::go_on(ctx, Tail::IngressError);
+                return (Action::Drop, STORE_FAILED);
             }
-            let fates = (fate, Fate::IngressStoreFailed);
-            verdict::deliver(ctx, config, &header, (interface, mac), (&rewrite, rest), fates)
+            let rest = verdict::rest_of(&header, &rewrite);
+            let to = (interface, mac);
+            verdict::deliver(ctx, config, &header, to, (&rewrite, rest), (fate, STORE_FAILED))
         }
         Verdict::Send { rewrite, fate } => {
             let fates = Fates {
                 sent: fate,
-                store: Fate::IngressStoreFailed,
+                store: STORE_FAILED,
                 route: Fate::IngressNoRoute,
                 size: Fate::IngressTooBig,
             };
             verdict::send(ctx, config, &header, &rewrite, fates)
         }
     }
+}
+
+const STORE_FAILED: Fate = Fate::IngressStoreFailed;
+
+/// Delivers an `ICMPv6` error of which [`run`] has found out that it is to be.
+#[inline(always)]
+pub fn run_error(ctx: &TcContext) -> Conclusion {
+    let (config, host) = (state::config(), &Kernel(ctx));
+    let Ok(header) = packet::header(ctx) else { return (Action::Drop, STORE_FAILED) };
+    let verdict = forward::ingress(config, host, &header);
+    let Verdict::Deliver { interface, mac, rewrite, mut fate } = verdict else {
+        return (Action::Drop, STORE_FAILED);
+    };
+    let mut rest = verdict::rest_of(&header, &rewrite);
+    let addressed = (header.destination, rewrite.destination);
+    if let Some((source, destination)) = packet::quote(ctx)
+        && let Some(quote) = forward::quoted(config, host, addressed, rest, source, destination)
+    {
+        if packet::set_quote(ctx, &quote).is_err() {
+            return (Action::Drop, STORE_FAILED);
+        }
+        rest = quote.rest;
+        fate = Fate::IngressError;
+    }
+    let to = (interface, mac);
+    verdict::deliver(ctx, config, &header, to, (&rewrite, rest), (fate, STORE_FAILED))
 }

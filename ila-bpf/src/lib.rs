@@ -11,6 +11,7 @@
 //! | `ingress` | an uplink, what the underlay delivers |
 //! | `ndp` | the answer to a neighbour solicitation |
 //! | `packet` | bounds-checked reads and writes of packet memory |
+//! | `refuse` | the error that the source of a dropped packet is told |
 //! | `route` | the way out of the host |
 //! | `state` | configuration, tables, counters, events |
 //! | `verdict` | carrying out what was decided |
@@ -33,6 +34,7 @@ mod egress;
 mod ingress;
 mod ndp;
 mod packet;
+mod refuse;
 mod route;
 mod state;
 mod verdict;
@@ -44,20 +46,53 @@ pub use packet::{ETHERNET, Plain, write};
 #[cfg(feature = "bench")]
 pub use state::{Kernel, config};
 
-use verdict::Side;
+use verdict::{Conclusion, Side};
 
 /// What a container sends.
 #[must_use]
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> i32 {
-    let length = ctx.len();
-    verdict::conclude(ctx, Side::Container, length, egress::run(ctx))
+    concluded(ctx, Side::Container, egress::run)
 }
 
 /// What the underlay delivers.
 #[must_use]
 #[inline(always)]
 pub fn ingress(ctx: &TcContext) -> i32 {
+    concluded(ctx, Side::Uplink, ingress::run)
+}
+
+/// The `ICMPv6` errors that [`ingress`] leaves to it.
+#[must_use]
+#[inline(always)]
+pub fn ingress_error(ctx: &TcContext) -> i32 {
+    concluded(ctx, Side::Uplink, ingress::run_error)
+}
+
+/// The neighbour solicitations that [`egress`] leaves to it.
+#[must_use]
+#[inline(always)]
+pub fn solicited(ctx: &TcContext) -> i32 {
+    concluded(ctx, Side::Container, ndp::run)
+}
+
+/// The neighbour solicitations that [`ingress`] leaves to it.
+#[must_use]
+#[inline(always)]
+pub fn solicited_on_uplink(ctx: &TcContext) -> i32 {
+    concluded(ctx, Side::Uplink, ndp::run_on_uplink)
+}
+
+/// The dropped packets whose source any of the others wants told.
+#[must_use]
+#[inline(always)]
+pub fn refuse(ctx: &TcContext) -> i32 {
+    refuse::run(ctx)
+}
+
+#[inline(always)]
+fn concluded(ctx: &TcContext, side: Side, run: impl Fn(&TcContext) -> Conclusion) -> i32 {
+    // The packet may have another length behind `run`.
     let length = ctx.len();
-    verdict::conclude(ctx, Side::Uplink, length, ingress::run(ctx))
+    verdict::conclude(ctx, side, length, run(ctx))
 }

@@ -19,3 +19,27 @@ pub fn ila_egress(ctx: TcContext) -> i32 {
 pub fn ila_ingress(ctx: TcContext) -> i32 {
     ila_bpf::ingress(&ctx)
 }
+
+/// Behind `ila_ingress`.
+#[classifier]
+pub fn ila_ingress_error(ctx: TcContext) -> i32 {
+    ila_bpf::ingress_error(&ctx)
+}
+
+/// Behind `ila_egress`.
+#[classifier]
+pub fn ila_ndp(ctx: TcContext) -> i32 {
+    ila_bpf::solicited(&ctx)
+}
+
+/// Behind `ila_ingress`.
+#[classifier]
+pub fn ila_ndp_uplink(ctx: TcContext) -> i32 {
+    ila_bpf::solicited_on_uplink(&ctx)
+}
+
+/// Behind all of the others.
+#[classifier]
+pub fn ila_refuse(ctx: TcContext) -> i32 {
+    ila_bpf::refuse(&ctx)
+}

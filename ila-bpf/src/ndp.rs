@@ -3,24 +3,25 @@
 
 use aya_ebpf::{helpers::bpf_redirect, programs::TcContext};
 use ila_proto::{
-    abi::{Fate, HostConfig},
-    forward::{Header, Tables},
+    abi::Fate,
+    forward::Tables as _,
     ndp::{self, Advertisement},
 };
 
 use crate::{
     packet,
-    state::Kernel,
+    state::{self, Kernel},
     verdict::{Action, Conclusion},
 };
 
 /// Answers a container's solicitation, or drops it.
 #[inline(always)]
-pub fn run(ctx: &TcContext, config: &HostConfig, header: &Header) -> Conclusion {
-    let Some(solicitation) = packet::solicitation(ctx, header) else {
+pub fn run(ctx: &TcContext) -> Conclusion {
+    let Ok(header) = packet::header(ctx) else { return (Action::Drop, Fate::EgressTruncated) };
+    let Some(solicitation) = packet::solicitation(ctx, &header) else {
         return (Action::Drop, Fate::NdpInvalid);
     };
-    match ndp::answer(config, &Kernel(ctx), packet::interface(ctx), &solicitation) {
+    match ndp::answer(state::config(), &Kernel(ctx), packet::interface(ctx), &solicitation) {
         Err(fate) => (Action::Drop, fate),
         Ok((advertisement, fate)) => send(ctx, &advertisement, fate),
     }
@@ -29,9 +30,10 @@ pub fn run(ctx: &TcContext, config: &HostConfig, header: &Header) -> Conclusion 
 /// Answers a solicitation of the underlay for the ILA address of a container
 /// here; leaves any other to the host.
 #[inline(always)]
-pub fn run_on_uplink(ctx: &TcContext, config: &HostConfig, header: &Header) -> Conclusion {
-    let interface = packet::interface(ctx);
-    let answer = packet::solicitation(ctx, header).and_then(|solicitation| {
+pub fn run_on_uplink(ctx: &TcContext) -> Conclusion {
+    let Ok(header) = packet::header(ctx) else { return (Action::Drop, Fate::IngressTruncated) };
+    let (config, interface) = (state::config(), packet::interface(ctx));
+    let answer = packet::solicitation(ctx, &header).and_then(|solicitation| {
         let index = config.uplinks.iter().position(|it| it.interface == interface)?;
         let uplink = config.uplink(Kernel(ctx).forget(index as u32));
         ndp::answer_on_uplink(config, &Kernel(ctx), uplink.mac, &solicitation)

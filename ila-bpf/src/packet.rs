@@ -276,6 +276,22 @@ pub fn by_way_of_scratch(ctx: &TcContext, value: u32) -> u32 {
     }
 }
 
+/// Leaves numbers in that memory for the program that goes on with the packet.
+#[inline(always)]
+pub fn remember(ctx: &TcContext, numbers: [u32; 3]) {
+    for (index, number) in numbers.into_iter().enumerate() {
+        // SAFETY: as above. Two in one write are what the kernel refuses.
+        unsafe { (&raw mut (*ctx.skb.skb).cb[index]).write_volatile(number) };
+    }
+}
+
+/// What was left there.
+#[inline(always)]
+pub fn remembered(ctx: &TcContext) -> [u32; 3] {
+    // SAFETY: as above.
+    [0, 1, 2].map(|index| unsafe { (&raw const (*ctx.skb.skb).cb[index]).read_volatile() })
+}
+
 /// Tells the kernel by how much the sum of the packet has changed, in network
 /// order; it cares only if a device has summed the packet up.
 #[inline(always)]

@@ -6,13 +6,13 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     helpers::bpf_ktime_get_coarse_ns,
     macros::map,
-    maps::{Array, HashMap, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, PerCpuHashMap, ProgramArray, RingBuf},
     programs::TcContext,
 };
 use ila_proto::{
     abi::{
         EVENT_BYTES, Event, Fate, HostConfig, InterfaceCounts, LocatorKey, LocatorValue,
-        MAX_INTERFACES, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, Monitor,
+        MAX_INTERFACES, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, Monitor, Tail,
     },
     addr::Address,
     forward::{Header, Tables},
@@ -64,6 +64,18 @@ static ILA_MONITOR: Array<Monitor> = Array::with_max_entries(1, 0);
 
 #[map]
 static ILA_EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_BYTES, 0);
+
+/// One per object, unlike the other maps: programs go on in those that they
+/// were loaded with.
+#[map]
+static ILA_TAILS: ProgramArray = ProgramArray::with_max_entries(Tail::ALL.len() as u32, 0);
+
+/// Goes on in another program; comes back only if that is not there.
+#[inline(always)]
+pub fn go_on(ctx: &TcContext, tail: Tail) {
+    // SAFETY: nothing here waits to be dropped.
+    unsafe { ILA_TAILS.tail_call(ctx, tail as u32) };
+}
 
 /// The host's configuration.
 #[must_use]

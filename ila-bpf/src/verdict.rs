@@ -2,24 +2,20 @@
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::{bpf_redirect, bpf_redirect_peer},
+    helpers::bpf_redirect_peer,
     programs::TcContext,
 };
 use ila_proto::{
-    abi::{Fate, HostConfig, Mac, Place},
-    addr::{Address, Identifier},
+    abi::{Fate, HostConfig, Mac},
     checksum::ChecksumDelta,
-    extension::Upper,
-    forward::{Header, Path, Rewrite, Tables},
+    forward::{Header, Path, Rewrite},
     icmp,
-    ndp::GATEWAY,
-    translate::{ChecksumMode, to_ila},
 };
 
 use crate::{
-    packet,
+    packet, refuse,
     route::{self, NoRoute},
-    state::{self, Kernel},
+    state,
 };
 
 /// Which side of the host the packet came from.
@@ -72,10 +68,10 @@ pub fn conclude(ctx: &TcContext, side: Side, length: u32, conclusion: Conclusion
         Action::Redirect(code) => return code,
         Action::Drop | Action::Refuse(_) => state::report(ctx, fate),
     }
-    match action {
-        Action::Refuse(error) => refuse(ctx, side, error).unwrap_or(TC_ACT_SHOT),
-        _ => TC_ACT_SHOT,
+    if let Action::Refuse(error) = action {
+        refuse::go(ctx, side, error);
     }
+    TC_ACT_SHOT
 }
 
 /// Hands the packet to a container here. `rest` makes up for what the sum of
@@ -142,65 +138,4 @@ pub fn rest_of(header: &Header, rewrite: &Rewrite) -> ChecksumDelta {
         [header.source, header.destination],
         [rewrite.source, rewrite.destination],
     )
-}
-
-/// Turns the packet into the error that its source is told, if it may be, and
-/// sends it back.
-#[inline(always)]
-fn refuse(ctx: &TcContext, side: Side, error: icmp::Error) -> Option<i32> {
-    let header = packet::header(ctx).ok()?;
-    if !may_answer(ctx, &header) {
-        return None;
-    }
-    let config = state::config();
-    let (from, to, route) = match side {
-        Side::Container => (config.address().unwrap_or(GATEWAY), header.source, None),
-        Side::Uplink => {
-            let from = config.address()?;
-            let to = way_back(ctx, config, header.source)?;
-            (from, to, Some(route::choose(ctx, config, from, to)?))
-        }
-    };
-    // Last, so that what could not have been sent takes nothing from the rest.
-    if !state::may_send_error(ctx) {
-        return None;
-    }
-    packet::refuse(ctx, error, from, header.source, to).ok()?;
-    Some(match route {
-        Some(route) => route.take(),
-        // SAFETY: the helper takes numbers only.
-        None => unsafe { bpf_redirect(packet::interface(ctx), 0) as i32 },
-    })
-}
-
-/// Where an error for `source` is to be sent.
-#[inline(always)]
-fn way_back(ctx: &TcContext, config: &HostConfig, source: Address) -> Option<Address> {
-    let Some(domain) = config.domain_of_sir(source.high) else { return Some(source) };
-    let domain = Kernel(ctx).forget(domain);
-    let identifier = Identifier::from_bits(source.low);
-    let key = ila_proto::abi::MappingKey::new(domain, identifier)?;
-    match Kernel(ctx).mapping(key)?.place() {
-        Place::There { locator, to_ila: delta } => {
-            let mode = ChecksumMode::from_number(config.checksum_mode);
-            Some(to_ila(mode, identifier, locator, delta).into())
-        }
-        // It says that it comes from a container here, and came from outside.
-        Place::Here { .. } => None,
-    }
-}
-
-/// Whether a packet is one that errors may be sent about.
-#[inline(always)]
-fn may_answer(ctx: &TcContext, header: &Header) -> bool {
-    if !icmp::may_answer(header.source, header.destination) {
-        return false;
-    }
-    match packet::upper(ctx, header) {
-        Upper::Header { protocol: icmp::NEXT_HEADER, offset } => {
-            packet::byte(ctx, offset).is_some_and(|kind| !icmp::is_error(kind))
-        }
-        Upper::Header { .. } | Upper::LaterFragment => true,
-        Upper::Unknown => false,
-    }
 }

@@ -21,6 +21,8 @@ pub const ABI_VERSION: u32 = 2;
 pub const PROGRAM_EGRESS: &str = "ila_egress";
 /// The program on an uplink: uplink → container.
 pub const PROGRAM_INGRESS: &str = "ila_ingress";
+/// The program array in which the others are found, by [`Tail`].
+pub const MAP_TAILS: &str = "ILA_TAILS";
 /// The hash map [`MappingKey`] → [`MappingValue`].
 pub const MAP_MAPPINGS: &str = "ILA_MAPPINGS";
 /// The hash map [`LocatorKey`] → [`LocatorValue`], of the locators of other
@@ -59,6 +61,39 @@ pub const GATEWAY_MAC: Mac = [0x02, 0x49, 0x4c, 0x41, 0x00, 0x01];
 
 /// A link-layer address.
 pub type Mac = [u8; 6];
+
+/// The programs in which the two that are attached go on with what is rare, so
+/// that each is small enough for the verifier and for a CPU's cache: its index
+/// in the program array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Tail {
+    /// Answers a container's neighbour solicitation.
+    Solicited = 0,
+    /// Answers the underlay's neighbour solicitation.
+    SolicitedOnUplink = 1,
+    /// Delivers an `ICMPv6` error with the packet that it quotes restored.
+    IngressError = 2,
+    /// Tells the source of a dropped packet.
+    Refuse = 3,
+}
+
+impl Tail {
+    /// All of them, by index.
+    pub const ALL: [Self; 4] =
+        [Self::Solicited, Self::SolicitedOnUplink, Self::IngressError, Self::Refuse];
+
+    /// The name of the program.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Solicited => "ila_ndp",
+            Self::SolicitedOnUplink => "ila_ndp_uplink",
+            Self::IngressError => "ila_ingress_error",
+            Self::Refuse => "ila_refuse",
+        }
+    }
+}
 
 /// A type whose every byte may be read and written as it is: `repr(C)`,
 /// integers only, no padding. The size tests beside each layout hold it to it.

@@ -45,6 +45,20 @@ impl Error {
         Self(Self::new(2, 0).0 | mtu as u64)
     }
 
+    /// The error as the number that it is.
+    #[must_use]
+    #[inline(always)]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The error that a number from [`Error::bits`] is.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     const fn new(kind: u8, code: u8) -> Self {
         Self((kind as u64) << 56 | (code as u64) << 48)
     }

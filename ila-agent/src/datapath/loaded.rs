@@ -8,8 +8,12 @@ use std::{
 
 #[cfg(feature = "bench")]
 use aya::maps::Map;
-use aya::{Ebpf, EbpfLoader, programs::SchedClassifier};
-use ila_proto::abi::{GLOBAL_CONFIG, HostConfig};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{MapData, MapError, ProgramArray},
+    programs::SchedClassifier,
+};
+use ila_proto::abi::{GLOBAL_CONFIG, HostConfig, MAP_TAILS, Tail};
 
 use super::{DatapathError, Plain, Role, Tables};
 
@@ -29,6 +33,8 @@ pub static LAYOUTS_OBJECT: &[u8] =
 /// Loaded programs with their tables.
 pub struct Loaded {
     ebpf: Ebpf,
+    /// The kernel empties it as soon as neither this nor a pin holds it.
+    tails: ProgramArray<MapData>,
     /// Their tables.
     pub tables: Tables,
 }
@@ -74,18 +80,46 @@ impl Loaded {
             program.load().map_err(|error| DatapathError::Load(error.into()))?;
         }
         let tables = Tables::of(&mut ebpf)?;
-        Ok(Self { ebpf, tables })
+        let tails = ebpf.take_map(MAP_TAILS).ok_or(DatapathError::Missing(MAP_TAILS))?;
+        let tails =
+            tails.try_into().map_err(|error: MapError| DatapathError::Load(error.into()))?;
+        let mut loaded = Self { ebpf, tails, tables };
+        loaded.join_tails().map_err(DatapathError::Load)?;
+        Ok(loaded)
+    }
+
+    /// All programs: those that are attached and those in which they go on.
+    pub fn programs() -> impl Iterator<Item = &'static str> {
+        let attached = Role::ALL.iter().map(|role| role.program());
+        attached.chain(Tail::ALL.iter().map(|tail| tail.program()))
+    }
+
+    /// What [`Loaded::pin`] pins.
+    pub fn pinned() -> impl Iterator<Item = &'static str> {
+        Self::programs().chain([MAP_TAILS])
     }
 
     /// Pins the programs in `folder`.
-    pub fn pin(&mut self, folder: &Path) -> Result<(), DatapathError> {
-        for role in Role::ALL {
-            let path = folder.join(role.program());
-            let program = self.ebpf.program_mut(role.program());
+    pub fn pin(mut self, folder: &Path) -> Result<(), DatapathError> {
+        for name in Self::programs() {
+            let program = self.ebpf.program_mut(name);
             let program: &mut SchedClassifier = program
                 .and_then(|program| program.try_into().ok())
-                .ok_or(DatapathError::Missing(role.program()))?;
-            program.pin(path).map_err(|error| DatapathError::Load(error.into()))?;
+                .ok_or(DatapathError::Missing(name))?;
+            program.pin(folder.join(name)).map_err(|error| DatapathError::Load(error.into()))?;
+        }
+        let tails = folder.join(MAP_TAILS);
+        self.tails.pin(tails).map_err(|error| DatapathError::Load(error.into()))
+    }
+
+    /// Lets the programs find those in which they go on, as far as the object
+    /// has them.
+    fn join_tails(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        for tail in Tail::ALL {
+            if let Some(program) = self.ebpf.program(tail.program()) {
+                let program: &SchedClassifier = program.try_into()?;
+                self.tails.set(tail as u32, program.fd()?, 0)?;
+            }
         }
         Ok(())
     }

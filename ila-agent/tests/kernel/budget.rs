@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ila_agent::datapath::Role;
+use ila_agent::datapath::Loaded;
 use ila_proto::{
     abi::{HostConfig, Uplink},
     translate::ChecksumMode,
@@ -51,8 +51,7 @@ fn no_program_takes_the_verifier_more_than_its_budget() {
             [("plain", "fast", plain), ("plain", "slow", slow), ("everything", "fast", everything)]
         {
             let host = Host::with(mode, change);
-            for role in [Role::Container, Role::Uplink] {
-                let program = role.program();
+            for program in Loaded::programs() {
                 let given = host.programs.verified_instructions(program);
                 let given = given.expect("the kernel counts");
                 let row = &budget[name][program];

@@ -30,6 +30,11 @@ pub fn ndp(ctx: TcContext) -> i32 {
 }
 
 #[classifier]
+pub fn ila_ndp(ctx: TcContext) -> i32 {
+    ila_bpf::solicited(&ctx)
+}
+
+#[classifier]
 pub fn reset_destination(ctx: TcContext) -> i32 {
     to_random(&ctx, nothing)
 }
