@@ -46,41 +46,41 @@ pub use packet::{ETHERNET, Plain, write};
 #[cfg(feature = "bench")]
 pub use state::{Kernel, config};
 
-use verdict::{Conclusion, Side};
+use verdict::Side;
 
 /// What a container sends.
 #[must_use]
 #[inline(always)]
 pub fn egress(ctx: &TcContext) -> i32 {
-    concluded(ctx, Side::Container, egress::run)
+    verdict::conclude(ctx, Side::Container, ctx.len(), egress::run(ctx))
 }
 
 /// What the underlay delivers.
 #[must_use]
 #[inline(always)]
 pub fn ingress(ctx: &TcContext) -> i32 {
-    concluded(ctx, Side::Uplink, ingress::run)
+    verdict::conclude(ctx, Side::Uplink, ctx.len(), ingress::run(ctx))
 }
 
 /// The `ICMPv6` errors that [`ingress`] leaves to it.
 #[must_use]
 #[inline(always)]
 pub fn ingress_error(ctx: &TcContext) -> i32 {
-    concluded(ctx, Side::Uplink, ingress::run_error)
+    verdict::conclude(ctx, Side::Uplink, ctx.len(), ingress::run_error(ctx))
 }
 
 /// The neighbour solicitations that [`egress`] leaves to it.
 #[must_use]
 #[inline(always)]
 pub fn solicited(ctx: &TcContext) -> i32 {
-    concluded(ctx, Side::Container, ndp::run)
+    verdict::conclude(ctx, Side::Container, ctx.len(), ndp::run(ctx))
 }
 
 /// The neighbour solicitations that [`ingress`] leaves to it.
 #[must_use]
 #[inline(always)]
 pub fn solicited_on_uplink(ctx: &TcContext) -> i32 {
-    concluded(ctx, Side::Uplink, ndp::run_on_uplink)
+    verdict::conclude(ctx, Side::Uplink, ctx.len(), ndp::run_on_uplink(ctx))
 }
 
 /// The dropped packets whose source any of the others wants told.
@@ -88,11 +88,4 @@ pub fn solicited_on_uplink(ctx: &TcContext) -> i32 {
 #[inline(always)]
 pub fn refuse(ctx: &TcContext) -> i32 {
     refuse::run(ctx)
-}
-
-#[inline(always)]
-fn concluded(ctx: &TcContext, side: Side, run: impl Fn(&TcContext) -> Conclusion) -> i32 {
-    // The packet may have another length behind `run`.
-    let length = ctx.len();
-    verdict::conclude(ctx, side, length, run(ctx))
 }

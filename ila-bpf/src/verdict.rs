@@ -57,7 +57,8 @@ pub struct Fates {
 }
 
 /// Ends a program: counts the packet, tells of it if it is dropped, and does
-/// what was decided. `length` is that of the packet as it came.
+/// what was decided. `length` is that of the packet as it came: callers take it
+/// before they decide.
 #[inline(always)]
 pub fn conclude(ctx: &TcContext, side: Side, length: u32, conclusion: Conclusion) -> i32 {
     let (action, fate) = conclusion;
