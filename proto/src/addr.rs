@@ -71,11 +71,11 @@ impl From<Address> for core::net::Ipv6Addr {
     }
 }
 
-/// The 64 bits that all SIR addresses of a domain share (draft, section 3.3).
+/// The 64 bits that all SIR addresses of a domain share (draft, section 3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SirPrefix(u64);
 
-/// The 64 bits that name a host in the underlay (draft, section 3.1). A
+/// The 64 bits that name a host in the underlay (draft, section 3.2). A
 /// locator belongs to exactly one SIR prefix, or the receiver could not know
 /// which prefix to put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,7 +115,7 @@ impl Locator {
     }
 }
 
-/// What the type field of a formatted identifier says (draft, section 4).
+/// What the type field of a formatted identifier says (draft, section 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentifierType {
     /// Type 0: a plain IPv6 interface identifier, never translated.
@@ -134,8 +134,8 @@ pub enum IdentifierType {
 pub struct Identifier(u64);
 
 impl Identifier {
-    /// The C-bit: "the low 16 bits carry a checksum adjustment" (draft,
-    /// section 5.4.1). Zero in every SIR address.
+    /// The C-bit: the low 16 bits carry a checksum adjustment (draft, section
+    /// 4.2). Zero in every SIR address (section 4.3).
     pub const C_BIT: u64 = 1 << 60;
 
     const TYPE_SHIFT: u32 = 61;

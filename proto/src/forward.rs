@@ -27,7 +27,7 @@ use crate::{
     serde(rename_all = "kebab-case")
 )]
 pub enum SourceMode {
-    /// It stays the SIR address (draft, section 5.2).
+    /// It stays the SIR address (draft, section 5.2 and appendix A.4).
     #[default]
     Sir,
     /// It becomes the container's ILA address: the underlay sees addresses of

@@ -24,9 +24,9 @@ pub enum ChecksumMode {
     #[default]
     NeutralMap,
     /// The address is left as it is: the checksum is wrong on the wire and
-    /// right again at the receiver.
+    /// right again at the receiver (draft, section 5.4.2).
     NoAction,
-    /// As neutral mapping, without the C-bit: both ends know.
+    /// As neutral mapping, without the C-bit: both ends know (draft, section 4.1).
     NeutralMapAuto,
 }
 
