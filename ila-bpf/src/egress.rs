@@ -28,6 +28,9 @@ pub fn run(ctx: &TcContext) -> Conclusion {
         Err(NoIpv6::Other) => return (Action::Drop, Fate::EgressNotIpv6),
         Err(NoIpv6::Truncated) => return (Action::Drop, Fate::EgressTruncated),
     };
+    if packet::is_misaddressed(ctx, header.destination) {
+        return (Action::Drop, Fate::EgressLinkLayer);
+    }
     if header.next_header == icmp::NEXT_HEADER
         && let Some(kind) = packet::icmp_type(ctx)
         && TYPES.contains(&kind)

@@ -25,6 +25,9 @@ pub fn run(ctx: &TcContext) -> Conclusion {
         Err(NoIpv6::Other) => return (Action::Pass, Fate::IngressNotIpv6),
         Err(NoIpv6::Truncated) => return (Action::Drop, Fate::IngressTruncated),
     };
+    if packet::is_misaddressed(ctx, header.destination) {
+        return (Action::Pass, Fate::IngressLinkLayer);
+    }
     let mut quotes = false;
     if header.next_header == icmp::NEXT_HEADER
         && let Some(kind) = packet::icmp_type(ctx)

@@ -4,7 +4,7 @@
 use aya_ebpf::{helpers::bpf_redirect, programs::TcContext};
 use ila_proto::{
     abi::Fate,
-    forward::Tables as _,
+    forward::{self, Tables as _},
     ndp::{self, Advertisement},
 };
 
@@ -28,19 +28,28 @@ pub fn run(ctx: &TcContext) -> Conclusion {
 }
 
 /// Answers a solicitation of the underlay for the ILA address of a container
-/// here; leaves any other to the host.
+/// here; leaves any other to the host, unless it was sent to an address of the
+/// overlay.
 #[inline(always)]
 pub fn run_on_uplink(ctx: &TcContext) -> Conclusion {
     let Ok(header) = packet::header(ctx) else { return (Action::Drop, Fate::IngressTruncated) };
     let (config, interface) = (state::config(), packet::interface(ctx));
-    let answer = packet::solicitation(ctx, &header).and_then(|solicitation| {
+    let asked = packet::solicitation(ctx, &header);
+    let unanswered = match asked {
+        _ if !forward::is_overlay(config, header.destination) => {
+            (Action::Pass, Fate::IngressNotLocator)
+        }
+        None => (Action::Drop, Fate::NdpInvalid),
+        Some(_) => (Action::Drop, Fate::NdpUnknownTarget),
+    };
+    let answer = asked.and_then(|solicitation| {
         let index = config.uplinks.iter().position(|it| it.interface == interface)?;
         let uplink = config.uplink(Kernel(ctx).forget(index as u32));
         ndp::answer_on_uplink(config, &Kernel(ctx), uplink.mac, &solicitation)
     });
     match answer {
         Some(advertisement) => send(ctx, &advertisement, Fate::NdpAnswered),
-        None => (Action::Pass, Fate::IngressNotLocator),
+        None => unanswered,
     }
 }
 

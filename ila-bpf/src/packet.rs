@@ -13,7 +13,7 @@ use core::{hint::black_box, ptr};
 use aya_ebpf::{
     helpers::{
         bpf_csum_diff, bpf_csum_update, bpf_skb_change_head, bpf_skb_change_tail,
-        bpf_skb_load_bytes,
+        bpf_skb_load_bytes, bpf_skb_vlan_pop,
     },
     programs::TcContext,
 };
@@ -34,6 +34,7 @@ const ETHERNET_TYPE: usize = 12;
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 
 const IPV6: usize = 40;
+const VERSION: u8 = 6;
 const PAYLOAD_LENGTH: usize = ETHERNET + 4;
 const NEXT_HEADER: usize = ETHERNET + 6;
 const HOP_LIMIT: usize = ETHERNET + 7;
@@ -51,17 +52,42 @@ const BEFORE_QUOTE: usize = IPV6 + icmp::HEADER;
 
 /// Why there is no IPv6 header.
 pub enum NoIpv6 {
-    /// The packet is of another protocol.
+    /// The packet is of another protocol, or of another version of this one.
     Other,
     /// The packet says that it is IPv6, yet ends before its header does.
     Truncated,
 }
 
-/// Whether the packet has the tag of a VLAN, which stands outside of it.
+/// Whether the packet has the tag of a VLAN, which stands outside of it. One
+/// that only states a priority is taken off: such a frame is of no VLAN (IEEE
+/// 802.1Q, section 9.6).
 #[inline(always)]
 pub fn is_tagged(ctx: &TcContext) -> bool {
+    const VLAN: u32 = 0xfff;
+    let skb = ctx.skb.skb;
+    // SAFETY: the context is valid for as long as the program runs; packet
+    // pointers are read anew afterwards.
+    unsafe {
+        (*skb).vlan_present != 0
+            && ((*skb).vlan_tci & VLAN != 0
+                || bpf_skb_vlan_pop(skb) != 0
+                || (*skb).vlan_present != 0)
+    }
+}
+
+/// Whether the frame is for another station, or for many though the packet is
+/// for one. A router hands on neither.
+#[inline(always)]
+pub fn is_misaddressed(ctx: &TcContext, destination: Address) -> bool {
+    /// `linux/if_packet.h`
+    const PACKET_HOST: u32 = 0;
+    const PACKET_OTHERHOST: u32 = 3;
     // SAFETY: the context is valid for as long as the program runs.
-    unsafe { (*ctx.skb.skb).vlan_present != 0 }
+    match unsafe { (*ctx.skb.skb).pkt_type } {
+        PACKET_HOST => false,
+        PACKET_OTHERHOST => true,
+        _ => !destination.is_multicast(),
+    }
 }
 
 /// The packet's IPv6 header.
@@ -70,6 +96,10 @@ pub fn header(ctx: &TcContext) -> Result<Header, NoIpv6> {
     pull(ctx, PAYLOAD);
     let kind: [u8; 2] = read(ctx, ETHERNET_TYPE).ok_or(NoIpv6::Other)?;
     if kind != ETHERTYPE_IPV6 {
+        return Err(NoIpv6::Other);
+    }
+    let version: [u8; 1] = read(ctx, ETHERNET).ok_or(NoIpv6::Truncated)?;
+    if version[0] >> 4 != VERSION {
         return Err(NoIpv6::Other);
     }
     // Reaches to the end of the header, so the shorter offsets follow.

@@ -250,6 +250,16 @@ pub fn ingress(config: &HostConfig, tables: &impl Tables, header: &Header) -> Ve
     }
 }
 
+/// Whether an address that an uplink receives packets for is of the overlay,
+/// as a SIR or as an ILA address, and not the host's.
+#[must_use]
+#[inline(always)]
+pub fn is_overlay(config: &HostConfig, destination: Address) -> bool {
+    let kind = Identifier::from_bits(destination.low).kind();
+    config.domain_of_sir(destination.high).is_some()
+        || config.domain_of_locator(destination.high).is_some() && kind != IdentifierType::Interface
+}
+
 /// Whom a packet from an uplink is for.
 struct Target {
     domain: u32,

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use anyhow::Result;
 use ila_agent::datapath::Loaded;
 use ila_proto::{
-    abi::{Domain, GATEWAY_MAC, HostConfig, LocatorValue, MappingKey, MappingValue, Place, Uplink},
+    abi::{Domain, HostConfig, LocatorValue, MappingKey, MappingValue, Place, Uplink},
     addr::{Address, Identifier, IlaAddr, Locator, SirPrefix},
     bench::{Sample, scattered},
     checksum::Sum,
@@ -141,7 +141,8 @@ fn sample(
         [first | u64::from(hop_limit), source.high, source.low, destination.high, destination.low];
     let mut sample = Sample::EMPTY;
     let macs = sample.macs.as_flattened_mut();
-    macs[..6].copy_from_slice(&GATEWAY_MAC);
+    // The kernel runs programs on the loopback interface, whose address this is.
+    macs[..6].fill(0);
     macs[6..].copy_from_slice(&CONTAINER_MAC);
     for (place, half) in sample.packet.iter_mut().zip(header.into_iter().chain(payload)) {
         *place = half.to_be_bytes();

@@ -12,7 +12,7 @@ use ila_proto::{
 use crate::{
     generate::checksum,
     harness::{
-        ADDRESS, CONTAINER_MAC, DROP, ETHERNET, Host, LOCAL, OTHER_MAC, PAYLOAD, REDIRECT, REMOTE,
+        ADDRESS, CONTAINER_MAC, DROP, ETHERNET, HOST_MAC, Host, LOCAL, PAYLOAD, REDIRECT, REMOTE,
         TEST_MTU, address, checksum_is_valid, delivered, echo, readdressed, redirected,
         sources_at_locator, udp, with_hop_limit,
     },
@@ -40,7 +40,7 @@ fn error(header: [u8; 8], to: Ipv6Addr, wire: Ipv6Addr, refused: &[u8]) -> Vec<u
 /// A packet of a container with this upper layer behind the fixed header.
 fn packet(from: Ipv6Addr, to: Ipv6Addr, hop_limit: u8, next: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len()).expect("it is short").to_be_bytes();
-    let mut packet = [&OTHER_MAC, &CONTAINER_MAC, &[0x86, 0xdd, 0x60, 0, 0, 0][..]].concat();
+    let mut packet = [&HOST_MAC, &CONTAINER_MAC, &[0x86, 0xdd, 0x60, 0, 0, 0][..]].concat();
     packet.extend([length[0], length[1], next, hop_limit]);
     packet.extend([from.octets(), to.octets()].concat());
     packet.extend(body);

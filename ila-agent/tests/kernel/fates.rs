@@ -11,7 +11,7 @@ use ila_proto::{
 };
 
 use crate::harness::{
-    ADDRESS, BESIDE, DROP, ETHERNET, Host, IPV6, LOCAL, PASS, PAYLOAD, REDIRECT, REMOTE,
+    ADDRESS, BESIDE, DROP, ETHERNET, Host, IPV6, LOCAL, OTHER_MAC, PASS, PAYLOAD, REDIRECT, REMOTE,
     TEST_INTERFACE, address, echo, redirected, tcp, udp, with_hop_limit,
 };
 
@@ -132,10 +132,47 @@ fn what_is_not_of_the_overlay_is_left_to_the_host() {
         packet.splice(12..12, [0x81, 0, 0, 7]);
         packet
     };
-    for packet in [arp, tagged] {
+    // What says that it is IPv6, and is not.
+    let version = {
+        let mut packet = udp(host.sir(LOCAL), host.sir(REMOTE), b"x");
+        packet[ETHERNET] = 0x40;
+        packet
+    };
+    for packet in [arp, tagged, version] {
         let given = untouched(&host, Role::Container, &packet);
         assert_eq!(given, (DROP, Fate::EgressNotIpv6));
         assert_eq!(untouched(&host, Role::Uplink, &packet), (PASS, Fate::IngressNotIpv6));
+    }
+}
+
+#[test]
+fn frames_are_for_the_host_or_for_a_group_that_the_packet_is_for() {
+    const ALL: [u8; 6] = [0xff; 6];
+    const GROUP: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+    let host = Host::new(ChecksumMode::NeutralMap);
+    let group = address("ff02::1");
+    let own = host.sir(LOCAL);
+    for (to_link, to) in [OTHER_MAC, ALL, GROUP]
+        .map(|to_link| (to_link, host.sir(REMOTE)))
+        .into_iter()
+        .chain([(OTHER_MAC, group), (ALL, host.sir(BESIDE)), (ALL, address(ROUTER))])
+    {
+        let mut packet = udp(own, to, b"x");
+        packet[..6].copy_from_slice(&to_link);
+        let given = untouched(&host, Role::Container, &packet);
+        assert_eq!(given, (DROP, Fate::EgressLinkLayer), "{to_link:x?} {to}");
+        let mut packet = udp(address(ROUTER), host.ila(LOCAL, host.here), b"x");
+        packet[..6].copy_from_slice(&to_link);
+        // The stack, which hands on no such frame either, may want it itself.
+        let given = untouched(&host, Role::Uplink, &packet);
+        assert_eq!(given, (PASS, Fate::IngressLinkLayer), "{to_link:x?} {to}");
+    }
+    for to_link in [ALL, GROUP] {
+        let mut packet = udp(own, group, b"x");
+        packet[..6].copy_from_slice(&to_link);
+        assert_eq!(untouched(&host, Role::Container, &packet), (PASS, Fate::EgressNotSir));
+        let given = untouched(&host, Role::Uplink, &packet);
+        assert_eq!(given, (PASS, Fate::IngressNotLocator));
     }
 }
 

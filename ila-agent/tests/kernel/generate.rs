@@ -10,8 +10,8 @@ use ila_proto::{
 
 use crate::{
     harness::{
-        ADDRESS, CONTAINER_MAC, ETHERNET, HERE, IPV6, OTHER_MAC, PAYLOAD, SECOND_HERE, SECOND_SIR,
-        SECOND_THERE, SIR, THERE, address,
+        ADDRESS, CONTAINER_MAC, ETHERNET, HERE, HOST_MAC, IPV6, OTHER_MAC, PAYLOAD, SECOND_HERE,
+        SECOND_SIR, SECOND_THERE, SIR, THERE, address,
     },
     model::upper_sum,
 };
@@ -162,7 +162,13 @@ impl Scene<'_> {
             _ => u16::try_from(chain.len()).expect("it is short"),
         };
         let hop_limit = if next == 58 && dice.percent(80) { 255 } else { hop_limit(dice) };
-        let mut frame = [&OTHER_MAC, &CONTAINER_MAC, &[0x86, 0xdd][..]].concat();
+        let to = match dice.below(40) {
+            0 => OTHER_MAC,
+            1 => [0xff; 6],
+            2 => [0x33, 0x33, 0, 0, 0, 1],
+            _ => HOST_MAC,
+        };
+        let mut frame = [&to, &CONTAINER_MAC, &[0x86, 0xdd][..]].concat();
         frame.extend([0x60 | dice.byte() & 0xf, dice.byte(), 0, 0]);
         frame.extend(length.to_be_bytes());
         frame.extend([next, hop_limit]);
@@ -171,6 +177,7 @@ impl Scene<'_> {
         frame.append(&mut chain);
         match dice.below(60) {
             0 => frame[13] = dice.byte(),
+            3 => frame[14] = dice.byte(),
             1 => frame[12..14].copy_from_slice(&[0x08, 0x06]),
             // With a tag in the frame.
             2 => frame.splice(12..12, [0x81, 0, 0, 7]).for_each(drop),

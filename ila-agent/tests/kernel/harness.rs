@@ -37,6 +37,9 @@ const DESTINATION: usize = ETHERNET + 24;
 pub const CONTAINER_MAC: [u8; 6] = [0x06, 0, 0, 0, 0, 0xa1];
 pub const OTHER_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
+/// The address of the interface that runs the programs, which is loopback.
+pub const HOST_MAC: [u8; 6] = [0; 6];
+
 /// The loopback interface, which PROG_TEST_RUN takes if it is told nothing.
 pub const TEST_INTERFACE: u32 = 1;
 
@@ -247,7 +250,7 @@ pub fn echo(source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> 
 }
 
 fn ipv6(source: Ipv6Addr, destination: Ipv6Addr) -> PacketBuilderStep<IpHeaders> {
-    PacketBuilder::ethernet2(CONTAINER_MAC, OTHER_MAC).ipv6(
+    PacketBuilder::ethernet2(CONTAINER_MAC, HOST_MAC).ipv6(
         source.octets(),
         destination.octets(),
         64,

@@ -15,7 +15,7 @@ use ila_proto::{
     translate::{ChecksumMode, to_ila, to_sir},
 };
 
-use crate::harness::{DROP, ETHERNET, IPV6, PASS, REDIRECT, TEST_INTERFACE, TEST_MTU};
+use crate::harness::{DROP, ETHERNET, HOST_MAC, IPV6, PASS, REDIRECT, TEST_INTERFACE, TEST_MTU};
 
 const GATEWAY: &str = "fe80::1";
 const ALL_NODES: &str = "ff02::1";
@@ -102,6 +102,12 @@ impl World {
             return (DROP, Fate::EgressNotIpv6, same);
         }
         let Some(header) = header(packet) else { return (DROP, Fate::EgressTruncated, same) };
+        if packet[14] >> 4 != 6 {
+            return (DROP, Fate::EgressNotIpv6, same);
+        }
+        if !is_for_host(packet) {
+            return (DROP, Fate::EgressLinkLayer, same);
+        }
         if header.next_header == ICMPV6 {
             match packet.get(54) {
                 Some(&SOLICITATION) => return self.neighbour(packet, &header),
@@ -132,6 +138,12 @@ impl World {
             return (PASS, Fate::IngressNotIpv6, same);
         }
         let Some(header) = header(packet) else { return (DROP, Fate::IngressTruncated, same) };
+        if packet[14] >> 4 != 6 {
+            return (PASS, Fate::IngressNotIpv6, same);
+        }
+        if !is_for_host(packet) {
+            return (PASS, Fate::IngressLinkLayer, same);
+        }
         let kind = packet.get(54).copied().filter(|_| header.next_header == ICMPV6);
         if kind == Some(SOLICITATION) {
             return self.neighbour_on_uplink(packet, &header);
@@ -339,8 +351,18 @@ impl World {
     }
 
     fn neighbour_on_uplink(&self, packet: &[u8], header: &Header) -> (i32, Fate, Vec<u8>) {
-        let host_s = (PASS, Fate::IngressNotLocator, packet.to_vec());
-        let Some(target) = solicited(packet, header) else { return host_s };
+        let asked = solicited(packet, header);
+        let to = header.destination;
+        let sent_to_overlay = self.config.domains.iter().any(|it| {
+            to.high != 0 && (to.high == it.sir_prefix || to.high == it.locator && to.low >> 61 != 0)
+        });
+        let (action, fate) = match asked {
+            _ if !sent_to_overlay => (PASS, Fate::IngressNotLocator),
+            None => (DROP, Fate::NdpInvalid),
+            Some(_) => (DROP, Fate::NdpUnknownTarget),
+        };
+        let host_s = (action, fate, packet.to_vec());
+        let Some(target) = asked else { return host_s };
         let uplink = self.config.uplinks.iter().find(|it| it.interface == TEST_INTERFACE);
         let of = |locator: u64| locator != 0 && locator == target.high;
         let domain = (0u32..).zip(&self.config.domains).find(|(_, it)| of(it.locator));
@@ -467,6 +489,12 @@ fn may_hide_discovery(packet: &[u8]) -> bool {
             Upper::Found(..) | Upper::LaterFragment => false,
             Upper::Unknown => true,
         }
+}
+
+/// Whether the frame is for the host, or for a group that the packet is for.
+fn is_for_host(packet: &[u8]) -> bool {
+    let group = packet[0] & 1 == 1;
+    packet[..6] == HOST_MAC || group && packet[38] == 0xff
 }
 
 // Bytes.

@@ -11,7 +11,7 @@ use ila_proto::{
 use crate::{
     generate::checksum,
     harness::{
-        BESIDE, CONTAINER_MAC, DROP, ETHERNET, Host, LOCAL, OTHER_MAC, PASS, PAYLOAD, REDIRECT,
+        BESIDE, CONTAINER_MAC, DROP, ETHERNET, HOST_MAC, Host, LOCAL, PASS, PAYLOAD, REDIRECT,
         REMOTE, UPLINK_MAC, address, checksum_is_valid,
     },
 };
@@ -72,7 +72,7 @@ impl Solicitation {
         checksum(self.source, self.destination, &mut message);
         let body = [&self.before.1[..], &message].concat();
         let length = u16::try_from(body.len()).expect("it is short").to_be_bytes();
-        let mut packet = [&OTHER_MAC, &CONTAINER_MAC, &[0x86, 0xdd, 0x60, 0, 0, 0][..]].concat();
+        let mut packet = [&HOST_MAC, &CONTAINER_MAC, &[0x86, 0xdd, 0x60, 0, 0, 0][..]].concat();
         packet.extend([length[0], length[1], self.before.0, self.hop_limit]);
         packet.extend([self.source.octets(), self.destination.octets()].concat());
         packet.extend(body);
@@ -297,6 +297,13 @@ fn what_else_is_asked_on_an_uplink_is_the_hosts_affair() {
     let mut wrong = asked.packet();
     wrong[ETHERNET + 60] ^= 1;
     is_left(&host, Role::Uplink, &wrong, pass);
+    for to in [host.ila(LOCAL, host.here), host.ila(NOBODY, host.here), host.sir(NOBODY)] {
+        let sent_to = |asked: Solicitation| Solicitation { destination: to, ..asked }.packet();
+        let unknown = Solicitation::new(host.ila(NOBODY, host.here));
+        let expected = (DROP, Fate::NdpUnknownTarget);
+        is_left(&host, Role::Uplink, &sent_to(unknown), expected);
+        is_left(&host, Role::Uplink, &sent_to(handed_on.clone()), (DROP, Fate::NdpInvalid));
+    }
     // From an interface that is no uplink of this host.
     let host = Host::with(ChecksumMode::NeutralMap, |config| config.uplinks[0].interface = 7);
     is_left(&host, Role::Uplink, &asked.packet(), pass);

@@ -69,7 +69,8 @@ fates! {
     EgressHopLimit = 9, "egress-hop-limit", Dropped, "from a container, hop limit used up; answered with time exceeded";
     EgressTooBig = 10, "egress-too-big", Dropped, "from a container, larger than the uplink carries; answered with packet too big";
     EgressNoRoute = 11, "egress-no-route", Dropped, "from a container, no route from here to the locator; answered with destination unreachable";
-    EgressTagged = 12, "egress-tagged", Dropped, "from a container, with a VLAN tag";
+    EgressTagged = 12, "egress-tagged", Dropped, "from a container, with the tag of a VLAN";
+    EgressLinkLayer = 13, "egress-link-layer", Dropped, "from a container, in a frame to another link-layer address than the host's, or to many for one destination";
 
     NdpAnswered = 16, "ndp-answered", Answered, "neighbour solicitation answered in place";
     NdpUnknownTarget = 17, "ndp-unknown-target", Dropped, "neighbour solicitation for an address that is neither the gateway nor mapped";
@@ -95,6 +96,7 @@ fates! {
     IngressTooBig = 44, "ingress-too-big", Dropped, "from an uplink, to be sent on, larger than the way carries; answered with packet too big";
     IngressTagged = 45, "ingress-tagged", Passed, "from an uplink, with the tag of a VLAN that is not the uplink's";
     IngressError = 46, "ingress-error", Passed, "from an uplink, ICMPv6 error, the packet quoted in it restored as well";
+    IngressLinkLayer = 47, "ingress-link-layer", Passed, "from an uplink, in a frame to another link-layer address than the host's, or to many for one destination";
 }
 
 impl core::fmt::Display for Fate {
@@ -133,6 +135,7 @@ mod tests {
             (10, "egress-too-big"),
             (11, "egress-no-route"),
             (12, "egress-tagged"),
+            (13, "egress-link-layer"),
             (16, "ndp-answered"),
             (17, "ndp-unknown-target"),
             (18, "ndp-duplicate-probe"),
@@ -156,6 +159,7 @@ mod tests {
             (44, "ingress-too-big"),
             (45, "ingress-tagged"),
             (46, "ingress-error"),
+            (47, "ingress-link-layer"),
         ];
         let now: Vec<_> = Fate::ALL.iter().map(|fate| (fate.number(), fate.name())).collect();
         assert_eq!(now, known);
