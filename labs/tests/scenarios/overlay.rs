@@ -73,7 +73,7 @@ impl Overlay {
     /// Pings once; whether an answer came.
     pub fn pings(&self, from: &str, to: &str) -> bool {
         let to = self.address(to).to_string();
-        let ping = self.node(from).command("ping").args(["-c1", "-W1", &to]).output();
+        let ping = self.node(from).command("ping").args(["-c1", "-W3", &to]).output();
         ping.expect("ping can be run").status.success()
     }
 
