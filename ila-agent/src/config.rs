@@ -8,7 +8,7 @@ use std::{
 };
 
 use ila_proto::{
-    abi::{MAX_DOMAINS, MAX_UPLINKS},
+    abi::{MAX_DOMAINS, MAX_LOCATOR_SPACES, MAX_UPLINKS},
     addr::{Identifier, Locator, SirPrefix},
     api::{
         DEFAULT_BPF_DIR, DEFAULT_RUNTIME_DIR, Domain, Hook, InterfaceName, NodeName, SOCKET_NAME,
@@ -16,6 +16,7 @@ use ila_proto::{
     forward,
     translate::ChecksumMode,
 };
+use ipnet::Ipv6Net;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -74,6 +75,8 @@ pub struct Config {
     pub domains: Vec<Domain>,
     /// The underlay interfaces, at least one.
     pub uplinks: Vec<InterfaceName>,
+    /// Where the locators of all hosts are taken from, if that is known.
+    pub locator_spaces: Vec<Ipv6Net>,
     /// How checksums are kept right.
     pub checksum_mode: ChecksumMode,
     /// What becomes of the sources of containers' packets.
@@ -98,6 +101,8 @@ struct File {
     sir_prefix: Spanned<SirPrefix>,
     locator: Spanned<Locator>,
     uplinks: Spanned<Vec<Spanned<InterfaceName>>>,
+    #[serde(default)]
+    locator_spaces: Vec<Spanned<Ipv6Net>>,
     #[serde(default)]
     checksum_mode: ChecksumMode,
     #[serde(default)]
@@ -222,6 +227,7 @@ impl File {
             node: self.node,
             domains,
             uplinks: check_uplinks(self.uplinks)?,
+            locator_spaces: check_locator_spaces(self.locator_spaces)?,
             checksum_mode: self.checksum_mode,
             source: self.source,
             path: self.path,
@@ -281,6 +287,25 @@ fn check_locator(domains: &[Domain], locator: &Spanned<Locator>) -> Result<(), P
         return Err(Problem::new(locator, "locator", reason));
     }
     Ok(())
+}
+
+fn check_locator_spaces(stated: Vec<Spanned<Ipv6Net>>) -> Result<Vec<Ipv6Net>, Problem> {
+    const KEY: &str = "locator_spaces";
+    for (index, space) in stated.iter().enumerate() {
+        let net = space.get_ref();
+        if index == MAX_LOCATOR_SPACES {
+            return Err(Problem::new(space, KEY, format!("has at most {MAX_LOCATOR_SPACES}")));
+        }
+        if !(1..=64).contains(&net.prefix_len()) {
+            let reason = format!("{net} is no prefix of locators, which are 64 bits long");
+            return Err(Problem::new(space, KEY, reason));
+        }
+        if net.trunc() != *net {
+            let reason = format!("{net} has bits set behind its end; use {}", net.trunc());
+            return Err(Problem::new(space, KEY, reason));
+        }
+    }
+    Ok(stated.into_iter().map(Spanned::into_inner).collect())
 }
 
 fn check_mappings(

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ila_proto::{
     abi::{
-        Domain, HostConfig, LocatorKey, LocatorValue, MAX_DOMAINS, MAX_UPLINKS, MappingKey,
-        MappingValue, Place, Uplink,
+        Domain, HostConfig, LocatorKey, LocatorSpace, LocatorValue, MAX_DOMAINS,
+        MAX_LOCATOR_SPACES, MAX_UPLINKS, MappingKey, MappingValue, Place, Uplink,
     },
     addr::{Address, Locator},
 };
@@ -71,6 +71,12 @@ pub fn host_config(config: &Config, uplinks: &[Interface], address: Option<Addre
             to_sir: mode.to_sir_delta(domain.sir_prefix, domain.locator).value(),
             padding: 0,
         };
+    }
+    for (slot, space) in
+        constants.locator_spaces[..MAX_LOCATOR_SPACES].iter_mut().zip(&config.locator_spaces)
+    {
+        let high = |address| Address::from(address).high;
+        *slot = LocatorSpace { bits: high(space.network()), mask: high(space.netmask()) };
     }
     for (slot, uplink) in constants.uplinks[..MAX_UPLINKS].iter_mut().zip(uplinks) {
         *slot = Uplink { interface: uplink.index, mac: uplink.mac, padding: 0 };

@@ -3,7 +3,7 @@
 use aya_ebpf::programs::TcContext;
 use ila_proto::{
     abi::{Fate, Tail},
-    forward::{self, Verdict},
+    forward::{self, Tables as _, Verdict},
     icmp,
     ndp::SOLICITATION,
 };
@@ -72,9 +72,11 @@ pub fn run_error(ctx: &TcContext) -> Conclusion {
     let (config, host) = (state::config(), &Kernel(ctx));
     let Ok(header) = packet::header(ctx) else { return (Action::Drop, STORE_FAILED) };
     let verdict = forward::ingress(config, host, &header);
-    let Verdict::Deliver { interface, mac, rewrite, mut fate } = verdict else {
+    let Verdict::Deliver { interface, mac, mut rewrite, mut fate } = verdict else {
         return (Action::Drop, STORE_FAILED);
     };
+    // The verifier then does not go through the rest for each way to get here.
+    rewrite.neutral = host.forget(u32::from(rewrite.neutral)) != 0;
     let mut rest = verdict::rest_of(&header, &rewrite);
     let addressed = (header.destination, rewrite.destination);
     if let Some((source, destination)) = packet::quote(ctx)

@@ -29,12 +29,16 @@ const NANOSECONDS: u64 = 1_000_000_000;
 static ILA_CONFIG: HostConfig = EMPTY;
 
 const EMPTY: HostConfig = {
-    use ila_proto::abi::{Domain, MAX_DOMAINS, MAX_UPLINKS, Uplink};
+    use ila_proto::abi::{
+        Domain, LocatorSpace, MAX_DOMAINS, MAX_LOCATOR_SPACES, MAX_UPLINKS, Uplink,
+    };
     const DOMAIN: Domain = Domain { sir_prefix: 0, locator: 0, to_ila: 0, to_sir: 0, padding: 0 };
     const UPLINK: Uplink = Uplink { interface: 0, mac: [0; 6], padding: 0 };
+    const SPACE: LocatorSpace = LocatorSpace { bits: 0, mask: 0 };
     HostConfig {
         domains: [DOMAIN; MAX_DOMAINS],
         uplinks: [UPLINK; MAX_UPLINKS],
+        locator_spaces: [SPACE; MAX_LOCATOR_SPACES],
         address: [0; 2],
         checksum_mode: 0,
         source_mode: 0,
@@ -104,8 +108,8 @@ impl Tables for Kernel<'_> {
     }
 
     #[inline(always)]
-    fn forget(&self, index: u32) -> u32 {
-        packet::by_way_of_scratch(self.0, index)
+    fn forget(&self, value: u32) -> u32 {
+        packet::by_way_of_scratch(self.0, value)
     }
 }
 

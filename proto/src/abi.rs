@@ -47,6 +47,8 @@ pub const MAX_INTERFACES: u32 = 1 << 14;
 pub const MAX_DOMAINS: usize = 4;
 /// How many uplinks a host can have.
 pub const MAX_UPLINKS: usize = 4;
+/// How many prefixes the locators of a host's domains can be taken from.
+pub const MAX_LOCATOR_SPACES: usize = 4;
 /// Bytes of the ring buffer of events: a power of two, and of pages.
 pub const EVENT_BYTES: u32 = 1 << 18;
 
@@ -208,11 +210,30 @@ pub struct Uplink {
     pub padding: u16,
 }
 
+/// Where locators are taken from, those of hosts that this one knows nothing of
+/// among them.
+///
+/// ```text
+///  0      8      16
+///  | bits | mask |
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct LocatorSpace {
+    /// The first bits that all of these locators have, zeroes behind them.
+    pub bits: u64,
+    /// Ones for those bits; zero for no such space.
+    pub mask: u64,
+}
+
 /// The kernel programs' constants, written before they are loaded.
 ///
 /// ```text
-///  0             96            144       160             162      164    166       168
-///  | domains (4) | uplinks (4) | address | checksum mode | source | path | padding |
+///  0             96            144                  208       224
+///  | domains (4) | uplinks (4) | locator spaces (4) | address | …
+///
+///    224             226      228    230       232
+///  … | checksum mode | source | path | padding |
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -221,6 +242,8 @@ pub struct HostConfig {
     pub domains: [Domain; MAX_DOMAINS],
     /// The underlay interfaces, without gaps.
     pub uplinks: [Uplink; MAX_UPLINKS],
+    /// Where locators are taken from, without gaps.
+    pub locator_spaces: [LocatorSpace; MAX_LOCATOR_SPACES],
     /// The halves of the host's own address in the underlay, from which it
     /// sends ICMPv6 errors; `::` for none.
     pub address: [u64; 2],
@@ -310,7 +333,8 @@ const _: () = {
     assert!(size_of::<LocatorValue>() == 8);
     assert!(size_of::<Domain>() == 24);
     assert!(size_of::<Uplink>() == 12);
-    assert!(size_of::<HostConfig>() == 168);
+    assert!(size_of::<LocatorSpace>() == 16);
+    assert!(size_of::<HostConfig>() == 232);
     assert!(size_of::<FateCount>() == 16);
     assert!(size_of::<InterfaceCounts>() == 784);
     assert!(size_of::<Monitor>() == 16);
@@ -440,6 +464,13 @@ impl HostConfig {
             return None;
         }
         (0u32..).zip(&self.domains).find(|(_, it)| it.locator == high).map(|it| it.0)
+    }
+
+    /// Whether an address starts with what is or may be a locator.
+    #[must_use]
+    #[inline(always)]
+    pub fn is_in_locator_space(&self, high: u64) -> bool {
+        self.locator_spaces.iter().any(|it| it.mask != 0 && high & it.mask == it.bits)
     }
 
     /// The domain at `index`; past the last one they are counted round.

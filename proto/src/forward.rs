@@ -91,10 +91,10 @@ pub trait Tables {
     fn mapping(&self, key: MappingKey) -> Option<MappingValue>;
     /// What a locator belongs to.
     fn locator(&self, key: LocatorKey) -> Option<LocatorValue>;
-    /// `index` as it is. The verifier of kernel programs follows an index that
-    /// it knows into each place of an array separately, and all that comes
-    /// behind with it; the kernel's tables make it forget.
-    fn forget(&self, index: u32) -> u32;
+    /// `value` as it is. The verifier of kernel programs goes through all that
+    /// comes behind once for each value that it knows of; the kernel's tables
+    /// make it forget.
+    fn forget(&self, value: u32) -> u32;
 }
 
 /// The fields of the IPv6 header that decide on a packet's way.
@@ -355,6 +355,7 @@ fn outside(config: &HostConfig, tables: &impl Tables, own: bool, header: &Header
         return Verdict::Drop(Fate::EgressSource);
     }
     let is_locator = config.domain_of_locator(destination.high).is_some()
+        || config.is_in_locator_space(destination.high)
         || tables.locator(LocatorKey(destination.high)).is_some();
     if is_locator { Verdict::Drop(Fate::EgressLocator) } else { Verdict::Pass(Fate::EgressNotSir) }
 }
@@ -399,7 +400,8 @@ fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Resto
         return as_it_is;
     }
     let Some(known) = tables.locator(LocatorKey(address.high)) else {
-        return as_it_is;
+        // The locator of a host that this one has not heard of holds nobody.
+        return Restored { holds: !config.is_in_locator_space(address.high), ..as_it_is };
     };
     let mode = ChecksumMode::from_number(config.checksum_mode);
     let ila = IlaAddr { locator: Locator::from_bits(address.high), identifier: wire };

@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, net::Ipv6Addr};
 use proptest::prelude::*;
 
 use crate::{
-    abi::{HostConfig, LocatorKey, LocatorValue, Mac, MappingKey, MappingValue, Place},
+    abi::{
+        HostConfig, LocatorKey, LocatorSpace, LocatorValue, Mac, MappingKey, MappingValue, Place,
+    },
     addr::{Address, Identifier, Locator, SirPrefix},
     forward::{Header, SourceMode, Tables},
     translate::ChecksumMode,
@@ -25,6 +27,11 @@ pub fn prefix(text: &str) -> u64 {
 
 pub fn octets(address: Address) -> [u8; 16] {
     Ipv6Addr::from(address).octets()
+}
+
+/// Locators of a prefix that is `length` bits long.
+pub fn space(text: &str, length: u32) -> LocatorSpace {
+    LocatorSpace { bits: prefix(text), mask: u64::MAX << (64 - length) }
 }
 
 // A host.
@@ -46,8 +53,8 @@ impl Tables for Host {
         self.locators.get(&key).copied()
     }
 
-    fn forget(&self, index: u32) -> u32 {
-        index
+    fn forget(&self, value: u32) -> u32 {
+        value
     }
 }
 

@@ -131,6 +131,24 @@ fn there_are_no_more_domains_and_uplinks_than_the_programs_have_places_for() {
 }
 
 #[test]
+fn locators_are_taken_from_prefixes_that_are_no_longer_than_they_are() {
+    let with = |spaces: &str| parse(&format!("locator_spaces = [{spaces}]\n{GOOD}"));
+    let config = with(r#""2001:db8::/32", "2001:db9:1:2::/64""#).expect("both are prefixes");
+    assert_eq!(config.locator_spaces.len(), 2);
+    for (bad, says) in [
+        (r#""2001:db8::/65""#, "2001:db8::/65 is no prefix of locators"),
+        (r#""::/0""#, "::/0 is no prefix of locators"),
+        (r#""2001:db8::1/32""#, "has bits set behind its end; use 2001:db8::/32"),
+        (r#""1::/16", "2::/16", "3::/16", "4::/16", "5::/16""#, "has at most 4"),
+    ] {
+        let error = with(bad).expect_err(bad).to_string();
+        assert!(error.contains("line 1: `locator_spaces`") && error.contains(says), "{error}");
+    }
+    let error = with(r#""2001:db8::""#).expect_err("no length").to_string();
+    assert!(error.contains("line 1") && error.contains("locator_spaces"), "{error}");
+}
+
+#[test]
 fn the_folder_for_pins_must_be_absolute() {
     let error = parse(&format!("bpf_dir = \"bpf\"\n{GOOD}")).expect_err("relative").to_string();
     assert!(error.contains("line 1: `bpf_dir`: must be an absolute path"), "{error}");

@@ -4,7 +4,8 @@
 //! ```text
 //!  BPF_DIR/v2/                        changes with the layout of what is shared
 //!    maps-MEANING/ILA_MAPPINGS …      the tables; one folder per SIR prefixes and checksum mode
-//!    programs-CONTENT/ila_egress …    the programs; one folder per object and configuration
+//!    programs-CONTENT/ila_egress …    the programs and the array in which they find each other;
+//!                                     one folder per object and configuration
 //!    links/INTERFACE                  a TCX link
 //!    filters/INTERFACE/               marks an interface that has a clsact filter of ours
 //! ```

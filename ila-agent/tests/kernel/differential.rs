@@ -17,8 +17,8 @@ use std::{
 
 use ila_agent::datapath::{Counts, Role};
 use ila_proto::{
-    abi::{Fate, Place},
-    addr::SirPrefix,
+    abi::{Fate, LocatorSpace, Place},
+    addr::{Address, SirPrefix},
     forward::{Path, SourceMode},
     translate::ChecksumMode,
 };
@@ -29,7 +29,7 @@ use crate::{
     generate::{Dice, Scene, is_run},
     harness::{
         BESIDE, BESIDE_INTERFACE, CONTAINER_MAC, DROP, Host, LOCAL, OTHER_MAC, Outcome, REMOTE,
-        SECOND_HERE, SECOND_SIR, SECOND_THERE, TEST_INTERFACE, domain, identifier,
+        SECOND_HERE, SECOND_SIR, SECOND_THERE, TEST_INTERFACE, address, domain, identifier,
     },
 };
 
@@ -81,6 +81,9 @@ impl Pair {
             config.source_mode = if is(1) { SourceMode::Locator } else { SourceMode::Sir }.number();
             if is(2) {
                 config.domains[1] = domain(mode, second, own);
+                // Of whose locators one is known to nobody.
+                let bits = Address::from(address("2001:db8:d::")).high;
+                config.locator_spaces[0] = LocatorSpace { bits, mask: u64::MAX << 16 };
             }
         });
         let third = parse("2001:db8:b:3::/64");

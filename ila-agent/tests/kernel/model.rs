@@ -53,8 +53,8 @@ impl Tables for World {
         self.locators.get(&key).copied()
     }
 
-    fn forget(&self, index: u32) -> u32 {
-        index
+    fn forget(&self, value: u32) -> u32 {
+        value
     }
 }
 

@@ -65,8 +65,8 @@ impl Tables for Host<'_> {
             })
     }
 
-    fn forget(&self, index: u32) -> u32 {
-        index
+    fn forget(&self, value: u32) -> u32 {
+        value
     }
 }
 

@@ -1,7 +1,7 @@
 //! Verdicts on what the container behind interface 7 sends.
 
 use super::*;
-use crate::testing::{MAC, NEIGHBOUR_MAC, SECOND_MAC};
+use crate::testing::{MAC, NEIGHBOUR_MAC, SECOND_MAC, space};
 use ChecksumMode::{NeutralMap, NeutralMapAuto, NoAction};
 
 fn verdict(host: &Host, from: &str, to: &str, hop_limit: u8) -> Verdict {
@@ -144,6 +144,23 @@ fn nothing_goes_straight_to_a_locator_of_a_host_without_tables() {
         }
         let given = verdict(&alone, OWN[0], "2001:db8:a:b::1", 64);
         assert_eq!(given, Verdict::Pass(Fate::EgressNotSir));
+    }
+}
+
+#[test]
+fn nothing_goes_to_where_locators_are_taken_from_whether_a_host_has_them_or_not() {
+    for mut host in hosts() {
+        host.config.locator_spaces[1] = space("2001:db8:c::", 48);
+        for to in ["2001:db8:c:d:2000::99", "2001:db8:c::1", "2001:db8:c:ffff::"] {
+            let given = verdict(&host, OWN[0], to, 64);
+            assert_eq!(given, Verdict::Drop(Fate::EgressLocator), "{to}");
+        }
+        let given = verdict(&host, OWN[0], "2001:db8:d::1", 64);
+        assert_eq!(given, Verdict::Pass(Fate::EgressNotSir));
+        // A container's address may lie there.
+        host.config.locator_spaces[0] = space("fd00::", 16);
+        let given = verdict(&host, OWN[0], "fd00:db8:0:1:2000::c1", 64);
+        assert!(matches!(given, Verdict::Send { .. }), "{given:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Verdicts on what an uplink receives.
 
 use super::*;
-use crate::testing::{MAC, NEIGHBOUR_MAC, SECOND_MAC};
+use crate::testing::{MAC, NEIGHBOUR_MAC, SECOND_MAC, space};
 use ChecksumMode::{NeutralMap, NeutralMapAuto, NoAction};
 
 fn verdict(host: &Host, from: &str, to: &str, hop_limit: u8) -> Verdict {
@@ -357,6 +357,20 @@ fn a_source_that_no_router_hands_on_is_dropped() {
         for from in ["0:0:0:1::", "fe7f::1", "fec0::1", "feff::1"] {
             check_source(mode, from, Some((from, true)));
         }
+    }
+}
+
+#[test]
+fn a_source_at_the_locator_of_an_unknown_host_is_dropped_where_locators_are_known() {
+    for mode in ChecksumMode::ALL {
+        let mut host = host(mode);
+        host.config.locator_spaces[0] = space("2001:db8:a::", 48);
+        let [to, ..] = containers(mode);
+        let given = verdict(&host, "2001:db8:a:d:3000::cdac", to, 64);
+        assert_eq!(given, Verdict::Drop(Fate::IngressSource), "{mode:?}");
+        // Hosts have addresses there as well.
+        let given = verdict(&host, "2001:db8:a:d::1", to, 64);
+        assert!(matches!(given, Verdict::Deliver { .. }), "{mode:?}: {given:?}");
     }
 }
 
