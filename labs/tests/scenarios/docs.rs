@@ -180,3 +180,40 @@ fn the_two_hosts_how_to() {
     assert!(said.contains("3 received"), "{said}");
     assert!(said.contains("egress-translated") && said.contains("ingress-restored"), "{said}");
 }
+
+/// The compliance page says which test shows what: behind each file the names
+/// of tests in it, up to the next cell or paragraph.
+#[test]
+fn the_tests_that_the_compliance_page_names_exist() {
+    let page = fs::read_to_string(root().join("docs/ila-compliance.md")).expect("it is there");
+    let mut named = 0;
+    for part in page.replace("\n\n", "|").split('|') {
+        let mut file = None;
+        // What stands between backticks.
+        for word in part.split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") {
+                let path = root().join(in_full(word));
+                file = Some(fs::read_to_string(&path).unwrap_or_else(|error| {
+                    panic!("{word}, which is {}: {error}", path.display());
+                }));
+            } else if let Some(source) = &file
+                && word.contains('_')
+                && word.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
+            {
+                assert!(source.contains(&format!("fn {word}(")), "no test {word} in its file");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 100, "the page is read: {named} tests");
+}
+
+/// A file as the page says at its top that it names them.
+fn in_full(file: &str) -> PathBuf {
+    match file.split_once('/') {
+        Some(("labs", name)) => Path::new("labs/tests/scenarios").join(name),
+        Some(("proto", name)) if !name.starts_with("tests/") => Path::new("proto/src").join(name),
+        Some(_) => file.into(),
+        None => Path::new("ila-agent/tests/kernel").join(file),
+    }
+}
