@@ -67,12 +67,10 @@ pub fn is_tagged(ctx: &TcContext) -> bool {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid for as long as the program runs; packet
     // pointers are read anew afterwards.
-    unsafe {
-        (*skb).vlan_present != 0
-            && ((*skb).vlan_tci & VLAN != 0
-                || bpf_skb_vlan_pop(skb) != 0
-                || (*skb).vlan_present != 0)
-    }
+    let (has_tag, is_of_vlan, take_off) = unsafe {
+        (|| (*skb).vlan_present != 0, || (*skb).vlan_tci & VLAN != 0, || bpf_skb_vlan_pop(skb) == 0)
+    };
+    has_tag() && (is_of_vlan() || !take_off() || has_tag())
 }
 
 /// Whether the frame is for another station, or for many though the packet is
