@@ -36,6 +36,8 @@ pub mod bench;
 pub mod checksum;
 pub mod extension;
 pub mod forward;
+#[cfg(feature = "mesh")]
+pub mod gossip;
 pub mod icmp;
 pub mod ndp;
 pub mod translate;
