@@ -9,6 +9,7 @@
 //! signed head. So any node can hand on what any other has said, shortened to
 //! what the next one lacks, and nobody can add to it.
 
+pub mod claim;
 mod head;
 mod identity;
 mod owner;
