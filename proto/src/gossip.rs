@@ -12,7 +12,9 @@
 pub mod claim;
 mod head;
 mod identity;
+pub mod liveness;
 mod owner;
+pub mod ring;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod state;
