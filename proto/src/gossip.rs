@@ -11,6 +11,7 @@
 
 pub mod claim;
 mod head;
+pub mod holders;
 mod identity;
 pub mod liveness;
 mod owner;
