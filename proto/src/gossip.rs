@@ -10,7 +10,9 @@
 //! what the next one lacks, and nobody can add to it.
 
 pub mod claim;
+pub mod frame;
 mod head;
+pub mod heads;
 pub mod holders;
 mod identity;
 pub mod liveness;
