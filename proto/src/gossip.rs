@@ -16,6 +16,7 @@ pub mod heads;
 pub mod holders;
 mod identity;
 pub mod liveness;
+pub mod mesh;
 mod owner;
 pub mod ring;
 #[cfg(any(test, feature = "sim"))]
@@ -24,6 +25,8 @@ mod state;
 pub mod wire;
 
 pub use head::{Head, Incarnation, Position};
-pub use identity::{Certified, Digest, NodeId, NodeRecord, PublicKey, Signature, Surroundings};
+pub use identity::{
+    Certified, Digest, IdentifierRange, NodeId, NodeRecord, PublicKey, Signature, Surroundings,
+};
 pub use owner::{Delta, Owner, RECENT, Refused, Taken};
 pub use state::{Change, Key, MAX_KEY, MAX_VALUE, State, TooLong, Value};

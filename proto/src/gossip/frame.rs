@@ -32,8 +32,9 @@ pub enum Frame {
     Same,
     /// The digests of where owners are, by the first byte of their identity.
     Summary(Vec<u64>),
-    /// Where the owners are whose identity starts with this byte, all of them.
-    Heads(u8, Vec<(NodeId, Position)>),
+    /// Where the owners are whose identity starts with this byte, all of them,
+    /// with the first eight bytes of the digests of their states.
+    Heads(u8, Vec<(NodeId, Position, u64)>),
 }
 
 /// What has been read from a stream of bytes.

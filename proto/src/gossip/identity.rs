@@ -1,11 +1,12 @@
 //! Who says something, and how that is known.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+use super::{Head, Owner};
 use crate::{
-    addr::{Locator, SirPrefix},
+    addr::{Identifier, Locator, SirPrefix},
     api::NodeName,
 };
 
@@ -25,6 +26,14 @@ impl PublicKey {
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
         NodeId(id)
+    }
+}
+
+impl Digest {
+    /// Its first eight bytes as a number.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.0[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 
@@ -50,7 +59,32 @@ pub struct Certified {
     pub name: NodeName,
     /// Its locator in each SIR prefix that it serves, at most 256.
     pub locators: Vec<(SirPrefix, Locator)>,
+    /// The identifiers that it is the home of, in each SIR prefix.
+    pub home: Vec<IdentifierRange>,
 }
+
+/// Identifiers that start with the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentifierRange {
+    /// Those bits, zeroes behind them.
+    pub bits: u64,
+    /// How many they are, at most 64.
+    pub length: u8,
+}
+
+impl Certified {
+    /// Whether the node is the home of an identifier.
+    #[must_use]
+    pub fn is_home(&self, identifier: Identifier) -> bool {
+        self.home.iter().any(|range| {
+            let differs = range.bits ^ identifier.bits();
+            differs.leading_zeros() >= u32::from(range.length)
+        })
+    }
+}
+
+/// The kind of entry that says that an owner sees another node down.
+pub const SEEN_DOWN: u8 = 2;
 
 /// What a node says of itself: the first entry of its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +104,15 @@ pub trait Surroundings {
     fn certified(&mut self, certificate: &[u8]) -> Option<Certified>;
     /// Whether a signature is that of the key over the message.
     fn is_signed(&mut self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool;
+    /// Whether a signature is that of the authority over the message.
+    fn is_granted(&mut self, message: &[u8], signature: &Signature) -> bool;
+    /// What was found to be true already, at this head: for simulations, in
+    /// which a thousand nodes would find the same.
+    fn known(&self, _owner: NodeId, _head: &Head) -> Option<Arc<Owner>> {
+        None
+    }
+    /// Remembers it.
+    fn learned(&mut self, _owner: &Arc<Owner>) {}
     /// This node's signature.
     fn sign(&mut self, message: &[u8]) -> Signature;
     /// Any number.

@@ -3,18 +3,24 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     rc::Rc,
+    sync::Arc,
 };
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-use super::{Certified, NodeRecord, PublicKey, Signature, Surroundings, wire};
+use super::{
+    Certified, Head, IdentifierRange, NodeId, NodeRecord, Owner, PublicKey, Signature,
+    Surroundings, wire,
+};
 use crate::{
     addr::{Locator, SirPrefix},
     api::NodeName,
 };
+
+pub mod net;
 
 /// Numbers from a seed, the same for ever (`SplitMix64`).
 #[derive(Clone, Debug)]
@@ -48,12 +54,13 @@ struct Certificate {
     key: PublicKey,
     name: String,
     locators: Vec<(u64, u64)>,
+    home: Vec<IdentifierRange>,
     signature: Signature,
 }
 
 impl Certificate {
     fn statement(&self) -> Vec<u8> {
-        let what = (&self.key, &self.name, &self.locators);
+        let what = (&self.key, &self.name, &self.locators, &self.home);
         wire::encode(&what).expect("a certificate is short")
     }
 }
@@ -70,6 +77,7 @@ pub struct Authority {
 struct Remembered {
     signed: HashSet<[u8; 32]>,
     certified: HashMap<Vec<u8>, Option<Certified>>,
+    owners: HashMap<NodeId, VecDeque<Arc<Owner>>>,
 }
 
 impl Authority {
@@ -86,12 +94,14 @@ impl Authority {
         seed: u64,
         name: &str,
         locators: &[(SirPrefix, Locator)],
+        home: &[IdentifierRange],
     ) -> (Node, NodeRecord) {
         let key = key(seed);
         let mut certificate = Certificate {
             key: public(&key),
             name: name.to_owned(),
             locators: locators.iter().map(|(sir, at)| (sir.bits(), at.bits())).collect(),
+            home: home.to_vec(),
             signature: Signature { r: [0; 32], s: [0; 32] },
         };
         certificate.signature = signature(&self.key, &certificate.statement());
@@ -114,7 +124,14 @@ impl Authority {
             locators: locators
                 .map(|(sir, at)| (SirPrefix::from_bits(*sir), Locator::from_bits(*at)))
                 .collect(),
+            home: certificate.home,
         })
+    }
+
+    /// Its word on something.
+    #[must_use]
+    pub fn grant(&self, statement: &[u8]) -> Signature {
+        signature(&self.key, statement)
     }
 }
 
@@ -124,6 +141,13 @@ pub struct Node {
     key: SigningKey,
     dice: Dice,
     authority: Authority,
+}
+
+impl Node {
+    /// Has it be unpredictable in another way, as after a start.
+    pub const fn reseed(&mut self, seed: u64) {
+        self.dice = Dice::new(seed);
+    }
 }
 
 impl Surroundings for Node {
@@ -144,6 +168,29 @@ impl Surroundings for Node {
         let mut remembered = self.authority.remembered.borrow_mut();
         remembered.signed.contains(&digest)
             || is_signed(key, message, signature) && remembered.signed.insert(digest)
+    }
+
+    fn is_granted(&mut self, message: &[u8], signature: &Signature) -> bool {
+        let key = public(&self.authority.key);
+        self.is_signed(&key, message, signature)
+    }
+
+    fn known(&self, owner: NodeId, head: &Head) -> Option<Arc<Owner>> {
+        let remembered = self.authority.remembered.borrow();
+        let known = remembered.owners.get(&owner)?;
+        known.iter().find(|known| known.head() == head).cloned()
+    }
+
+    fn learned(&mut self, owner: &Arc<Owner>) {
+        const LATEST: usize = 64;
+        let mut remembered = self.authority.remembered.borrow_mut();
+        let known = remembered.owners.entry(owner.id()).or_default();
+        if known.iter().all(|it| it.head() != owner.head()) {
+            known.push_back(Arc::clone(owner));
+            if known.len() > LATEST {
+                known.pop_front();
+            }
+        }
     }
 
     fn sign(&mut self, message: &[u8]) -> Signature {

@@ -43,7 +43,7 @@ fn frames() -> Vec<(Frame, String)> {
         (Frame::Compare(0x0102_0304_0506_0708), "05LENGTHfd0807060504030201".to_owned()),
         (Frame::Same, "06LENGTH".to_owned()),
         (Frame::Summary(vec![1, 256]), "07LENGTH0201fb0001".to_owned()),
-        (Frame::Heads(9, vec![(NODE, POSITION)]), format!("08LENGTH0901{node}{position}")),
+        (Frame::Heads(9, vec![(NODE, POSITION, 7)]), format!("08LENGTH0901{node}{position}07")),
     ]
 }
 

@@ -14,14 +14,14 @@ fn life(boot: u64) -> Position {
 }
 
 fn start(seed: u64, position: Position) -> (Owner, Node) {
-    let (mut node, record) = Authority::new(1).node(seed, "h1", &[]);
+    let (mut node, record) = Authority::new(1).node(seed, "h1", &[], &[]);
     let record = Value::new(&wire::encode(&record).expect("it is short")).expect("it is short");
     let owner = Owner::new(State::of([(Key::RECORD, record)]), position, &mut node);
     (owner.expect("it is certified"), node)
 }
 
 fn reader() -> Node {
-    Authority::new(1).node(99, "reader", &[]).0
+    Authority::new(1).node(99, "reader", &[], &[]).0
 }
 
 #[test]
@@ -86,11 +86,11 @@ fn what_is_not_true_changes_nothing() {
         delta
     };
     let foreign = {
-        let (_, record) = Authority::new(2).node(1, "h1", &[]);
+        let (_, record) = Authority::new(2).node(1, "h1", &[], &[]);
         renewed(&wire::encode(&record).expect("it is short"))
     };
     let neighbours = {
-        let (_, record) = Authority::new(1).node(2, "h2", &[]);
+        let (_, record) = Authority::new(1).node(2, "h2", &[], &[]);
         renewed(&wire::encode(&record).expect("it is short"))
     };
     for (delta, refused) in [

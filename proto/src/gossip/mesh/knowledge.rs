@@ -1,0 +1,208 @@
+//! What a node knows of all others, and what follows from it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Alarm, Effect, Mesh, Moment};
+use crate::{
+    addr::{Identifier, SirPrefix},
+    gossip::{
+        Certified, Change, Delta, Head, Key, NodeId, Owner, Position, Refused, Signature,
+        Surroundings, Taken, Value,
+        claim::{self, Claim, Court, Subject},
+        identity::SEEN_DOWN,
+    },
+};
+
+impl<S: Surroundings> Mesh<S> {
+    /// Takes what is said of another node; by which link, it does not matter.
+    /// Says whether it was news.
+    pub(super) fn take(&mut self, delta: Delta, now: Moment) -> Result<Taken, Refused> {
+        let id = delta.owner;
+        let known = self.surroundings.known(id, &delta.head);
+        let Some(owner) = self.owners.get_mut(&id) else {
+            let owner = match known {
+                Some(owner) if delta.from.is_none() => owner,
+                _ => Arc::new(Owner::learn(delta, &mut self.surroundings)?),
+            };
+            self.surroundings.learned(&owner);
+            self.know_shared(owner, now);
+            return Ok(Taken::Step);
+        };
+        let former = owner.head().to_owned();
+        let is_whole = delta.from.is_none();
+        let mut touched: BTreeSet<Key> = delta.changes.iter().map(|change| change.key).collect();
+        if is_whole {
+            touched.extend(owner.state().entries().map(|(key, _)| *key));
+        }
+        let taken = match known {
+            Some(known) if known.head().position > former.position => {
+                if !is_whole && delta.from != Some(former.position) {
+                    return Err(Refused::Gap);
+                }
+                *owner = known;
+                Taken::Step
+            }
+            _ => Arc::make_mut(owner).follow(delta, &mut self.surroundings)?,
+        };
+        let owner = Arc::clone(owner);
+        self.surroundings.learned(&owner);
+        self.heads.step(id, Some(&former), Some(owner.head()));
+        self.since.insert(id, now);
+        if taken == Taken::Contradiction {
+            self.do_this(Effect::Alarm(Alarm::Equivocation(id)));
+        }
+        self.follow_up(&owner, touched, now);
+        Ok(taken)
+    }
+
+    /// Knows a node that was not known.
+    pub(super) fn know(&mut self, owner: Owner, now: Moment) {
+        self.know_shared(Arc::new(owner), now);
+    }
+
+    fn know_shared(&mut self, owner: Arc<Owner>, now: Moment) {
+        let id = owner.id();
+        self.heads.step(id, None, Some(owner.head()));
+        self.since.insert(id, now);
+        self.owners.insert(id, Arc::clone(&owner));
+        self.do_this(Effect::Node(id));
+        let keys = owner.state().entries().map(|(key, _)| *key).collect();
+        self.follow_up(&owner, keys, now);
+        self.judge_waiting(id);
+        self.survey_soon(now);
+    }
+
+    /// Draws the consequences of what an owner says under these keys.
+    pub(super) fn follow_up(&mut self, owner: &Owner, keys: BTreeSet<Key>, now: Moment) {
+        let mut reports_changed = false;
+        for key in keys {
+            let value = owner.state().get(&key);
+            match key.kind() {
+                claim::KIND => self.judge(owner, &key, value),
+                SEEN_DOWN => {
+                    if let Ok(node) = key.bytes().try_into() {
+                        self.reports.set(owner.id(), NodeId(node), value.is_some());
+                        reports_changed = true;
+                    }
+                }
+                _ if key == Key::RECORD => self.do_this(Effect::Node(owner.id())),
+                _ => {}
+            }
+        }
+        if reports_changed {
+            self.survey_soon(now);
+        }
+    }
+
+    fn judge(&mut self, owner: &Owner, key: &Key, value: Option<&Value>) {
+        let Some(subject) = subject(owner.certified(), key) else { return };
+        let mut court = Bench { mesh: self, unknown: None };
+        let standing = value
+            .and_then(|value| Claim::read(value).ok())
+            .map(|claim| claim.standing(owner.id(), subject, &mut court));
+        if let Some(unknown) = court.unknown {
+            self.unjudged.entry(unknown).or_default().insert((subject, owner.id()));
+        }
+        self.holders.set(subject, owner.id(), standing);
+        self.do_this(Effect::Held(subject));
+        let is_own = self.own().state().get(key).is_some();
+        if owner.id() != self.me && is_own && self.held(subject).is_some_and(|it| it.by != self.me)
+        {
+            self.do_this(Effect::Alarm(Alarm::Lost(subject)));
+        }
+    }
+
+    /// Judges the claims that had to wait for this node to be known.
+    fn judge_waiting(&mut self, node: NodeId) {
+        for (subject, owner) in self.unjudged.remove(&node).unwrap_or_default() {
+            let Some(owner) = self.owners.get(&owner).cloned() else { continue };
+            let domains = owner.certified().locators.len().try_into().unwrap_or(u8::MAX);
+            for key in (0..domains).filter_map(|domain| subject.key(domain).ok()) {
+                let value = owner.state().get(&key).cloned();
+                if value.is_some() {
+                    self.judge(&owner, &key, value.as_ref());
+                }
+            }
+        }
+    }
+
+    pub(super) fn see_who_is_down(&mut self, nodes: &BTreeSet<NodeId>) {
+        let mut down = self.reports.down(nodes);
+        // Whoever can say so is not.
+        down.remove(&self.me);
+        let changed: Vec<_> = self.down.symmetric_difference(&down).copied().collect();
+        self.down = down;
+        for node in changed {
+            self.do_this(Effect::Node(node));
+            let Some(owner) = self.owners.get(&node).cloned() else { continue };
+            for (key, _) in owner.state().of_kind(claim::KIND) {
+                if let Some(subject) = subject(owner.certified(), key) {
+                    self.do_this(Effect::Held(subject));
+                }
+            }
+        }
+    }
+
+    /// Where an owner is known to be.
+    pub(super) fn position(&self, owner: NodeId) -> Option<Position> {
+        self.owners.get(&owner).map(|owner| owner.head().position)
+    }
+}
+
+/// The identifier that a claim is about, which is none if the owner has no such
+/// SIR prefix.
+fn subject(certified: &Certified, key: &Key) -> Option<Subject> {
+    let (domain, identifier) = key.bytes().split_first()?;
+    let identifier = Identifier::from_bits(u64::from_be_bytes(identifier.try_into().ok()?));
+    let (sir_prefix, _): &(SirPrefix, _) = certified.locators.get(usize::from(*domain))?;
+    identifier.check_container().ok()?;
+    Some(Subject::new(*sir_prefix, identifier))
+}
+
+/// What judges claims by what the mesh knows.
+struct Bench<'a, S> {
+    mesh: &'a mut Mesh<S>,
+    /// A node whose word is needed, and which is not known.
+    unknown: Option<NodeId>,
+}
+
+impl<S: Surroundings> Court for Bench<'_, S> {
+    fn is_home(&self, node: NodeId, subject: Subject) -> bool {
+        let certified = self.mesh.owners.get(&node).map(|owner| owner.certified());
+        certified.is_some_and(|it| it.is_home(Identifier::from_bits(subject.identifier)))
+    }
+
+    fn has_signed(&mut self, node: NodeId, statement: &[u8], signature: &Signature) -> bool {
+        let Some(owner) = self.mesh.owners.get(&node) else {
+            self.unknown = Some(node);
+            return false;
+        };
+        let key = owner.certified().key;
+        self.mesh.surroundings.is_signed(&key, statement, signature)
+    }
+
+    fn has_granted(&mut self, statement: &[u8], signature: &Signature) -> bool {
+        self.mesh.surroundings.is_granted(statement, signature)
+    }
+}
+
+/// What changes a claim of `owner`; for [`super::Event::Say`].
+#[must_use]
+pub fn change(certified: &Certified, subject: Subject, claim: Option<&Claim>) -> Option<Change> {
+    let domain = certified.locators.iter().position(|(sir, _)| sir.bits() == subject.sir_prefix)?;
+    let key = subject.key(u8::try_from(domain).ok()?).ok()?;
+    let value = claim.map(Claim::value).transpose().ok()?;
+    Some(Change { key, value })
+}
+
+/// What changes whether a node is seen down.
+pub(super) fn seen_down(node: NodeId, is_down: bool) -> Option<Change> {
+    let key = Key::new(SEEN_DOWN, &node.0).ok()?;
+    let value = if is_down { Some(Value::new(&[]).ok()?) } else { None };
+    Some(Change { key, value })
+}
+
+/// Whether two heads are the same statement.
+pub(super) fn is_same(one: &Head, other: &Head) -> bool {
+    (one.position, one.digest) == (other.position, other.digest)
+}

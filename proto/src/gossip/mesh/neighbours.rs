@@ -1,0 +1,228 @@
+//! To whom a node has links, and who it looks after.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use super::{Effect, Fault, LinkId, Mesh, Moment, Timer, knowledge::seen_down};
+use crate::gossip::{Key, NodeId, Position, Surroundings, frame::Frame, ring::Neighbours};
+
+/// How long a link stays that was made for a visit.
+const VISIT: Duration = Duration::from_secs(5);
+/// How long news of nodes are collected until links are arranged anew.
+const SURVEY: Duration = Duration::from_millis(10);
+/// Between two tries to reach a neighbour, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// A link has at most so many frames of its own waiting; more are as good as
+/// one that is stalled.
+const MAX_WAITING: usize = 1024;
+
+/// A connection.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub node: NodeId,
+    pub round_trip: Duration,
+    is_ours: bool,
+    /// What has to be answered.
+    pub waiting: VecDeque<Frame>,
+    /// Of which owners the other node has to be told, and where it knows them.
+    pub pending: BTreeMap<NodeId, Option<Position>>,
+    /// Of which owners it is told where they are only.
+    pub have: BTreeSet<NodeId>,
+}
+
+/// A neighbour without a link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost {
+    since: Moment,
+    tries: u32,
+}
+
+impl<S: Surroundings> Mesh<S> {
+    pub(super) fn link_up(
+        &mut self,
+        id: LinkId,
+        node: NodeId,
+        round_trip: Duration,
+        is_ours: bool,
+        now: Moment,
+    ) {
+        let link = Link {
+            node,
+            round_trip,
+            is_ours,
+            waiting: VecDeque::new(),
+            pending: BTreeMap::new(),
+            have: BTreeSet::new(),
+        };
+        self.links.insert(id, link);
+        if node == self.me {
+            return self.close(id, Fault::Twice, now);
+        }
+        // Both may have made one at the same time: both keep that of the lesser
+        // node, and of two by the same node the later.
+        let maker = |ours: bool| if ours { self.me } else { node };
+        let twins = self.links.iter().filter(|(other, it)| it.node == node && **other != id);
+        let twin = twins.map(|(other, it)| (*other, maker(it.is_ours))).next();
+        if let Some((twin, its_maker)) = twin {
+            let worse = if its_maker < maker(is_ours) { id } else { twin };
+            self.close(worse, Fault::Twice, now);
+            if worse == id {
+                return;
+            }
+        }
+        self.lost.remove(&node);
+        self.cancel(|timer| *timer == Timer::Neighbour(node));
+        if self.sees_down(node) {
+            self.say(seen_down(node, false).into_iter().collect(), now);
+        }
+        if !self.neighbours.contains(&node) {
+            self.at(now + VISIT, Timer::Leave(id));
+        }
+        self.compare(id, now);
+    }
+
+    pub(super) fn link_down(&mut self, id: LinkId, now: Moment) {
+        let Some(link) = self.links.remove(&id) else { return };
+        self.lazy.retain(|_, links| {
+            links.remove(&id);
+            !links.is_empty()
+        });
+        self.cancel(|timer| *timer == Timer::Stalled(id) || *timer == Timer::Leave(id));
+        if self.neighbours.contains(&link.node) && !self.has_link(link.node) {
+            self.lose(link.node, now);
+        }
+    }
+
+    /// Ends a connection.
+    pub(super) fn close(&mut self, id: LinkId, fault: Fault, now: Moment) {
+        if self.links.contains_key(&id) {
+            self.do_this(Effect::Close(id, fault));
+            self.link_down(id, now);
+        }
+    }
+
+    pub(super) fn not_reached(&mut self, _node: NodeId, _now: Moment) {
+        // The next try is due whether this one failed or has not ended yet.
+    }
+
+    /// A visit is over, unless the other one has become a neighbour.
+    pub(super) fn leave(&mut self, id: LinkId, now: Moment) {
+        let Some(link) = self.links.get(&id) else { return };
+        if link.is_ours && !self.neighbours.contains(&link.node) {
+            self.close(id, Fault::Done, now);
+        }
+    }
+
+    /// Has who is down found out and links arranged anew, in a moment.
+    pub(super) fn survey_soon(&mut self, now: Moment) {
+        if !self.is_surveying {
+            self.is_surveying = true;
+            self.at(now + SURVEY, Timer::Survey);
+        }
+    }
+
+    /// Finds out who is down and who is next to this node.
+    pub(super) fn survey(&mut self, now: Moment) {
+        self.is_surveying = false;
+        let nodes: BTreeSet<_> = self.owners.keys().copied().collect();
+        self.see_who_is_down(&nodes);
+        let alive = nodes.difference(&self.down).copied();
+        let mut neighbours = Neighbours::of(self.me, alive).all();
+        // Those that this node has to see, whether they are down or not.
+        neighbours.extend(Neighbours::of(self.me, nodes.iter().copied()).all());
+        let former = std::mem::replace(&mut self.neighbours, neighbours);
+        let gone: Vec<_> = former.difference(&self.neighbours).copied().collect();
+        for node in gone {
+            self.lost.remove(&node);
+            let links = self.links.iter().filter(|(_, link)| link.node == node);
+            let links: Vec<_> = links.map(|(id, _)| *id).collect();
+            links.into_iter().for_each(|id| self.at(now + VISIT, Timer::Leave(id)));
+            if self.sees_down(node) {
+                self.say(seen_down(node, false).into_iter().collect(), now);
+            }
+        }
+        let new: Vec<_> = self.neighbours.difference(&former).copied().collect();
+        for node in new {
+            if !self.has_link(node) {
+                self.lose(node, now);
+            }
+        }
+    }
+
+    /// Tries to reach a neighbour, and says so if that has been in vain for too
+    /// long.
+    pub(super) fn look_after(&mut self, node: NodeId, now: Moment) {
+        let Some(lost) = self.lost.get_mut(&node) else { return };
+        let Lost { since, tries } = *lost;
+        lost.tries += 1;
+        if now.saturating_sub(since) >= self.settings.suspect && !self.sees_down(node) {
+            self.say(seen_down(node, true).into_iter().collect(), now);
+        }
+        self.do_this(Effect::Dial(node));
+        let (first, most) = RETRY;
+        let after = first.saturating_mul(1 << tries.min(10)).min(most);
+        let until_suspect = (since + self.settings.suspect).saturating_sub(now);
+        let after = if until_suspect.is_zero() { after } else { after.min(until_suspect) };
+        self.at(now + after, Timer::Neighbour(node));
+    }
+
+    /// Visits somebody without a link, the more often somebody is down: that
+    /// may only be cut off.
+    pub(super) fn explore(&mut self, now: Moment) {
+        let linked: BTreeSet<_> = self.links.values().map(|link| link.node).collect();
+        let is_stranger = |node: &&NodeId| **node != self.me && !linked.contains(node);
+        let strangers = self.owners.keys().filter(is_stranger).count();
+        let down = self.down.iter().filter(is_stranger).count();
+        let (half, any, down_at) = (self.below(2), self.below(strangers), self.below(down));
+        let is_stranger = |node: &&NodeId| **node != self.me && !linked.contains(node);
+        let chosen = if down > 0 && half == 0 {
+            self.down.iter().filter(is_stranger).nth(down_at)
+        } else {
+            self.owners.keys().filter(is_stranger).nth(any)
+        };
+        if let Some(node) = chosen.copied() {
+            self.do_this(Effect::Dial(node));
+        }
+        let period = if down > 0 { self.settings.explore_down } else { self.settings.explore };
+        let after = self.about(period);
+        self.at(now + after, Timer::Explore);
+    }
+
+    fn lose(&mut self, node: NodeId, now: Moment) {
+        self.lost.insert(node, Lost { since: now, tries: 0 });
+        // Whoever comes before on a ring makes the link, the other one waits for
+        // it for a while.
+        let is_mine = node > self.me;
+        let after = self.about(if is_mine { Duration::from_millis(2) } else { RETRY.0 });
+        self.at(now + after, Timer::Neighbour(node));
+    }
+
+    fn has_link(&self, node: NodeId) -> bool {
+        self.links.values().any(|link| link.node == node)
+    }
+
+    fn sees_down(&self, node: NodeId) -> bool {
+        let Some(change) = seen_down(node, true) else { return false };
+        let key: Key = change.key;
+        let said = self.unsaid.iter().rev().find(|change| change.key == key);
+        match said {
+            Some(change) => change.value.is_some(),
+            None => {
+                let own = self.saying.as_deref().unwrap_or(self.own());
+                own.state().get(&key).is_some()
+            }
+        }
+    }
+
+    /// Has a link send a frame.
+    pub(super) fn send(&mut self, id: LinkId, frame: Frame, now: Moment) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.waiting.len() == MAX_WAITING {
+            return self.close(id, Fault::Stalled, now);
+        }
+        link.waiting.push_back(frame);
+        self.do_this(Effect::Wake(id));
+    }
+}

@@ -1,0 +1,103 @@
+//! What a node says itself.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Alarm, Effect, Mesh, Moment, Timer};
+use crate::gossip::{Change, Delta, Head, Incarnation, Key, Owner, Position, Surroundings};
+
+/// How often a node finds that it has said more than it knows of until that
+/// must be another machine with its identity.
+const SET_BACKS: u32 = 3;
+/// A node says that it is there no more often than this.
+const MIN_BEAT: Duration = Duration::from_secs(10);
+
+impl<S: Surroundings> Mesh<S> {
+    /// Collects what is to be said.
+    pub(super) fn say(&mut self, changes: Vec<Change>, now: Moment) {
+        if self.is_silent {
+            return;
+        }
+        self.unsaid.extend(changes);
+        if self.saying.is_none() && !self.timers.iter().any(|(_, timer)| *timer == Timer::Gather) {
+            self.at(now + self.settings.gather, Timer::Gather);
+        }
+    }
+
+    /// Says it, as soon as it is stored.
+    pub(super) fn say_now(&mut self) {
+        if self.is_silent || self.saying.is_some() {
+            return;
+        }
+        let changes = std::mem::take(&mut self.unsaid);
+        let mut own = self.own().clone();
+        own.say(changes, &mut self.surroundings);
+        self.saying = Some(Arc::new(own));
+        self.do_this(Effect::Store);
+    }
+
+    /// What is said is stored, and can be told.
+    pub(super) fn stored(&mut self, position: Position, now: Moment) {
+        let Some(saying) = self.saying.take_if(|it| it.head().position == position) else { return };
+        let former = *self.own().head();
+        let keys =
+            |owner: &Owner| -> Vec<Key> { owner.state().entries().map(|(key, _)| *key).collect() };
+        let delta = saying.since(Some(former.position));
+        let touched = match delta.from {
+            Some(_) => delta.changes.iter().map(|change| change.key).collect(),
+            None => keys(self.own()).into_iter().chain(keys(&saying)).collect(),
+        };
+        self.heads.step(self.me, Some(&former), Some(saying.head()));
+        self.surroundings.learned(&saying);
+        self.since.insert(self.me, now);
+        self.owners.insert(self.me, Arc::clone(&saying));
+        self.follow_up(&saying, touched, now);
+        self.spread(self.me, Some(former.position), None, now);
+        if !self.unsaid.is_empty() {
+            self.at(now + self.settings.gather, Timer::Gather);
+        }
+    }
+
+    /// Says that this node is there, if it has not said anything for long.
+    pub(super) fn beat(&mut self, now: Moment) {
+        let nodes = u32::try_from(self.owners.len()).unwrap_or(u32::MAX);
+        let period = self.settings.beat.saturating_mul(nodes).max(MIN_BEAT);
+        let last = self.since.get(&self.me).copied().unwrap_or(now);
+        if now.saturating_sub(last) >= period {
+            self.say_now();
+        }
+        let after = self.about(period);
+        self.at(now + after, Timer::Beat);
+    }
+
+    /// Somebody tells what this node is meant to have said. If it is more than
+    /// it knows of, what it says from now on comes behind that.
+    pub(super) fn told_of_myself(&mut self, delta: &Delta) {
+        let Delta { head, .. } = delta;
+        let latest = self.saying.as_ref().unwrap_or(&self.owners[&self.me]);
+        let ours = latest.head().position;
+        if head.position <= ours || self.is_silent {
+            return;
+        }
+        let statement = Head::statement(self.me, head.position, head.digest);
+        let key = latest.certified().key;
+        if !self.surroundings.is_signed(&key, &statement, &head.signature) {
+            return;
+        }
+        self.set_back += 1;
+        if self.set_back > SET_BACKS && ours.incarnation.nonce < head.position.incarnation.nonce {
+            self.is_silent = true;
+            self.unsaid.clear();
+            self.do_this(Effect::Alarm(Alarm::Cloned));
+            return;
+        }
+        self.do_this(Effect::Alarm(Alarm::SetBack));
+        let boot = head.position.incarnation.boot.saturating_add(1);
+        let incarnation = Incarnation { boot, nonce: self.surroundings.random() };
+        let position = Position { incarnation, sequence: 0 };
+        let state = self.saying.as_ref().unwrap_or(&self.owners[&self.me]).state().clone();
+        if let Ok(own) = Owner::new(state, position, &mut self.surroundings) {
+            self.saying = Some(Arc::new(own));
+            self.do_this(Effect::Store);
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! How what is said comes to all: along a tree for each owner, which grows out
+//! of all links by cutting those that bring nothing new. What a tree has lost is
+//! heard of on other links, and found when neighbours compare what they know.
+
+use std::collections::VecDeque;
+
+use super::{Alarm, Effect, Fault, LinkId, Mesh, Moment, Timer, knowledge::is_same};
+use crate::gossip::{
+    Delta, Head, NodeId, Owner, Position, Refused, Surroundings, Taken,
+    frame::Frame,
+    heads::{PARTS, part},
+};
+
+/// What others have and this node has not.
+#[derive(Clone, Debug)]
+pub(super) struct Missing {
+    position: Position,
+    from: VecDeque<LinkId>,
+}
+
+impl<S: Surroundings> Mesh<S> {
+    /// The next frame for a link; none if there is nothing to say. As long as a
+    /// link takes none, what it has to be told grows no further than to one
+    /// entry for each owner.
+    pub fn transmit(&mut self, id: LinkId) -> Option<Frame> {
+        let link = self.links.get_mut(&id)?;
+        if let Some(frame) = link.waiting.pop_front() {
+            return Some(frame);
+        }
+        // What this node says itself goes before what it hands on.
+        while let Some((owner, from)) =
+            link.pending.remove_entry(&self.me).or_else(|| link.pending.pop_first())
+        {
+            let Some(owner) = self.owners.get(&owner) else { continue };
+            if Some(owner.head().position) != from {
+                return Some(Frame::Delta(owner.since(from)));
+            }
+        }
+        if link.have.is_empty() {
+            return None;
+        }
+        let have = std::mem::take(&mut link.have).into_iter();
+        let heads = have.filter_map(|owner| Some((owner, self.position(owner)?)));
+        Some(Frame::Have(heads.collect()))
+    }
+
+    pub(super) fn received(&mut self, id: LinkId, frame: Frame, now: Moment) {
+        if !self.links.contains_key(&id) {
+            return;
+        }
+        match frame {
+            Frame::Delta(delta) => self.told(id, delta, now),
+            Frame::Have(heads) => {
+                heads.into_iter().for_each(|(owner, at)| self.heard_of(id, owner, at, now));
+            }
+            Frame::Want(owner, from) => {
+                self.set_lazy(owner, id, false);
+                self.give(id, owner, from);
+            }
+            Frame::Prune(owner) => self.set_lazy(owner, id, true),
+            Frame::Compare(digest) if digest == self.heads.all() => self.send(id, Frame::Same, now),
+            Frame::Compare(_) => {
+                let parts = self.heads.parts().to_vec();
+                self.send(id, Frame::Summary(parts), now);
+            }
+            Frame::Same => self.cancel(|timer| *timer == Timer::Stalled(id)),
+            Frame::Summary(parts) => self.compare_parts(id, &parts, now),
+            Frame::Heads(first, heads) => self.compare_heads(id, first, &heads, now),
+        }
+    }
+
+    /// Tells a link that another node is somewhere else.
+    pub(super) fn spread(
+        &mut self,
+        owner: NodeId,
+        from: Option<Position>,
+        except: Option<LinkId>,
+        now: Moment,
+    ) {
+        let all: Vec<_> = self.links.keys().copied().filter(|id| Some(*id) != except).collect();
+        let lazy = self.lazy.get(&owner);
+        let (lazy, eager): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|id| lazy.is_some_and(|lazy| lazy.contains(id)));
+        for id in eager {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.pending.entry(owner).or_insert(from);
+                self.do_this(Effect::Wake(id));
+            }
+        }
+        let first = self.below(lazy.len());
+        let named = lazy.iter().cycle().skip(first).take(self.settings.have_links.min(lazy.len()));
+        let named: Vec<_> = named.copied().collect();
+        for id in named {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.have.insert(owner);
+            }
+            if !self.is_telling {
+                self.is_telling = true;
+                self.at(now + self.settings.tell, Timer::Tell);
+            }
+        }
+    }
+
+    /// Has links tell what they have collected.
+    pub(super) fn tell(&mut self) {
+        self.is_telling = false;
+        let telling = self.links.iter().filter(|(_, link)| !link.have.is_empty());
+        let telling: Vec<_> = telling.map(|(id, _)| *id).collect();
+        telling.into_iter().for_each(|id| self.do_this(Effect::Wake(id)));
+    }
+
+    fn told(&mut self, id: LinkId, delta: Delta, now: Moment) {
+        let (owner, from, head) = (delta.owner, delta.from, delta.head);
+        if owner == self.me {
+            return self.told_of_myself(&delta);
+        }
+        match self.take(delta, now) {
+            Ok(taken) => {
+                self.counts.taken += 1;
+                self.missing.remove(&owner);
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.pending.remove(&owner);
+                    link.have.remove(&owner);
+                }
+                self.set_lazy(owner, id, false);
+                let from = if taken == Taken::Contradiction { None } else { from };
+                self.spread(owner, from, Some(id), now);
+            }
+            Err(refused) => self.refuse(id, owner, head, from, refused, now),
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        id: LinkId,
+        owner: NodeId,
+        head: Head,
+        from: Option<Position>,
+        refused: Refused,
+        now: Moment,
+    ) {
+        *self.counts.refused.entry(refused).or_default() += 1;
+        let ours = self.owners.get(&owner).map(|owner| *owner.head());
+        match refused {
+            Refused::Old if ours.is_some_and(|ours| is_same(&ours, &head)) => {
+                self.counts.duplicates += 1;
+                self.set_lazy(owner, id, true);
+                self.send(id, Frame::Prune(owner), now);
+            }
+            Refused::Old => self.give(id, owner, Some(head.position)),
+            Refused::Gap => self.send(id, Frame::Want(owner, self.position(owner)), now),
+            // Where it says one thing here and another there, only all of it helps.
+            Refused::Digest if from.is_some() => self.send(id, Frame::Want(owner, None), now),
+            Refused::Equivocation => self.do_this(Effect::Alarm(Alarm::Equivocation(owner))),
+            Refused::Digest | Refused::Certificate | Refused::Signature => {
+                self.close(id, Fault::Untrue(refused), now);
+            }
+        }
+    }
+
+    /// Notes that a link has what this node has not; it may be on its way.
+    fn heard_of(&mut self, id: LinkId, owner: NodeId, at: Position, now: Moment) {
+        if owner == self.me || self.position(owner) >= Some(at) {
+            return;
+        }
+        let round_trip = self.links.get(&id).map(|link| link.round_trip).unwrap_or_default();
+        let missing = self.missing.entry(owner);
+        let is_new = matches!(missing, std::collections::btree_map::Entry::Vacant(_));
+        let missing = missing.or_insert_with(|| Missing { position: at, from: VecDeque::new() });
+        missing.position = missing.position.max(at);
+        if !missing.from.contains(&id) {
+            missing.from.push_back(id);
+        }
+        if is_new {
+            self.at(now + self.settings.graft + round_trip, Timer::Graft(owner));
+        }
+    }
+
+    /// Asks for what did not come.
+    pub(super) fn graft(&mut self, owner: NodeId, now: Moment) {
+        let ours = self.position(owner);
+        let Some(missing) = self.missing.get_mut(&owner) else { return };
+        let asked = missing.from.pop_front();
+        let Some(id) = asked.filter(|_| ours < Some(missing.position)) else {
+            self.missing.remove(&owner);
+            return;
+        };
+        self.counts.grafts += 1;
+        self.set_lazy(owner, id, false);
+        self.send(id, Frame::Want(owner, ours), now);
+        self.at(now + self.settings.graft * 2, Timer::Graft(owner));
+    }
+
+    fn give(&mut self, id: LinkId, owner: NodeId, from: Option<Position>) {
+        if self.position(owner) <= from {
+            return;
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            link.pending.insert(owner, from);
+            self.do_this(Effect::Wake(id));
+        }
+    }
+
+    fn set_lazy(&mut self, owner: NodeId, id: LinkId, is_lazy: bool) {
+        if is_lazy {
+            self.lazy.entry(owner).or_default().insert(id);
+        } else if let Some(links) = self.lazy.get_mut(&owner) {
+            links.remove(&id);
+        }
+    }
+
+    /// Compares what is known with one neighbour, whichever.
+    pub(super) fn compare_with_one(&mut self, now: Moment) {
+        let at = self.below(self.links.len());
+        if let Some(id) = self.links.keys().nth(at).copied() {
+            self.compare(id, now);
+        }
+        let after = self.about(self.settings.compare);
+        self.at(now + after, Timer::Compare);
+    }
+
+    pub(super) fn compare(&mut self, id: LinkId, now: Moment) {
+        self.send(id, Frame::Compare(self.heads.all()), now);
+        if !self.timers.iter().any(|(_, timer)| *timer == Timer::Stalled(id)) {
+            self.at(now + self.settings.stalled, Timer::Stalled(id));
+        }
+    }
+
+    fn compare_parts(&mut self, id: LinkId, parts: &[u64], now: Moment) {
+        self.cancel(|timer| *timer == Timer::Stalled(id));
+        if parts.len() != PARTS {
+            return self.close(id, Fault::Protocol, now);
+        }
+        let ours = *self.heads.parts();
+        for (first, _) in (0..=u8::MAX).zip(ours.iter().zip(parts)).filter(|(_, (a, b))| a != b) {
+            let heads = self.part(first);
+            self.send(id, Frame::Heads(first, heads), now);
+        }
+    }
+
+    fn compare_heads(
+        &mut self,
+        id: LinkId,
+        first: u8,
+        heads: &[(NodeId, Position, u64)],
+        now: Moment,
+    ) {
+        if heads.iter().any(|(owner, ..)| part(*owner) != first) {
+            return self.close(id, Fault::Protocol, now);
+        }
+        for (owner, theirs, digest) in heads {
+            let ours = self.position(*owner);
+            let digests = self.owners.get(owner).map(|owner| owner.head().digest.start());
+            if ours < Some(*theirs) {
+                self.send(id, Frame::Want(*owner, ours), now);
+            } else if ours == Some(*theirs) && digests < Some(*digest) {
+                // Its owner says one thing here and another there.
+                self.send(id, Frame::Want(*owner, None), now);
+            } else {
+                self.give(id, *owner, Some(*theirs));
+            }
+        }
+        for (owner, ..) in self.part(first) {
+            if !heads.iter().any(|(other, ..)| *other == owner) {
+                self.give(id, owner, None);
+            }
+        }
+    }
+
+    fn part(&self, first: u8) -> Vec<(NodeId, Position, u64)> {
+        let mut last = [u8::MAX; 16];
+        last[0] = first;
+        let mut start = [0; 16];
+        start[0] = first;
+        let owners = self.owners.range(NodeId(start)..=NodeId(last));
+        let entry =
+            |owner: &Owner| (owner.id(), owner.head().position, owner.head().digest.start());
+        owners.map(|(_, owner)| entry(owner)).collect()
+    }
+}
