@@ -19,8 +19,10 @@ pub const HEADER: usize = 5;
 pub enum Frame {
     /// What an owner has said.
     Delta(Delta),
-    /// Where owners are, for those who may not have heard it on another way.
-    Have(Vec<(NodeId, Position)>),
+    /// Where owners are, for those who may not have heard it on another way: the
+    /// start of each identity and the sequence of its position, which is enough
+    /// to ask.
+    Have(Vec<(u64, u64)>),
     /// Asks for what an owner has said since, and from now on.
     Want(NodeId, Option<Position>),
     /// Of this owner the sender hears on other ways.

@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Head, Owner};
+use super::{Owner, Position};
 use crate::{
     addr::{Identifier, Locator, SirPrefix},
     api::NodeName,
@@ -13,6 +13,14 @@ use crate::{
 /// A node for as long as it has its key: the first half of the key's digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub [u8; 16]);
+
+impl NodeId {
+    /// Its first eight bytes as a number.
+    #[must_use]
+    pub fn start(self) -> u64 {
+        self.0[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
 
 /// The public half of a node's Ed25519 key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,9 +114,9 @@ pub trait Surroundings {
     fn is_signed(&mut self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool;
     /// Whether a signature is that of the authority over the message.
     fn is_granted(&mut self, message: &[u8], signature: &Signature) -> bool;
-    /// What was found to be true already, at this head: for simulations, in
-    /// which a thousand nodes would find the same.
-    fn known(&self, _owner: NodeId, _head: &Head) -> Option<Arc<Owner>> {
+    /// What was found to be true already: for simulations, in which a thousand
+    /// nodes would find the same.
+    fn known(&self, _owner: NodeId, _at: Position, _by: &Signature) -> Option<Arc<Owner>> {
         None
     }
     /// Remembers it.

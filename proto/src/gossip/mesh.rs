@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Certified, Change, NodeId, Owner, Position, Refused, Surroundings,
+    Certified, Change, Delta, NodeId, Owner, Position, Refused, Surroundings,
     claim::Subject,
     frame::Frame,
     heads::Heads,
@@ -22,7 +22,7 @@ mod own;
 mod spread;
 
 pub use knowledge::change;
-use neighbours::{Link, Lost};
+use neighbours::{Link, Lost, Slot, Slots};
 use spread::Missing;
 
 /// A moment, counted from any other one that stays the same.
@@ -67,6 +67,8 @@ pub enum Effect {
     Wake(LinkId),
     /// Make a connection to a node.
     Dial(NodeId),
+    /// Make a connection to whoever can be found: nobody is known yet.
+    Seek,
     /// End a connection.
     Close(LinkId, Fault),
     /// Store [`Mesh::saying`] durably, then say [`Event::Stored`]. Until then
@@ -87,6 +89,8 @@ pub enum Fault {
     Done,
     /// There is another one to the same node.
     Twice,
+    /// There are as many as there can be.
+    Full,
     /// It stands, and nothing comes any more.
     Stalled,
     /// The other node hands on what is not true.
@@ -169,6 +173,20 @@ enum Timer {
     Leave(LinkId),
 }
 
+/// Another node, and the way that its news take through this one.
+#[derive(Clone, Debug)]
+struct Known {
+    owner: Arc<Owner>,
+    /// When something of it came that was new.
+    heard: Moment,
+    /// The link that its news come by, if one has brought any …
+    parent: Option<Slot>,
+    /// … those that this node has told that they need not bring them …
+    pruned: Slots,
+    /// … and those that need not hear them from here.
+    lazy: Slots,
+}
+
 /// What a node has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -188,7 +206,7 @@ pub struct Mesh<S> {
     me: NodeId,
     surroundings: S,
     settings: Settings,
-    owners: BTreeMap<NodeId, Arc<Owner>>,
+    known: BTreeMap<NodeId, Known>,
     heads: Heads,
     holders: Holders,
     reports: Reports,
@@ -202,15 +220,12 @@ pub struct Mesh<S> {
     lost: BTreeMap<NodeId, Lost>,
     is_surveying: bool,
     is_telling: bool,
-    /// Of which owners links need not hear.
-    lazy: BTreeMap<NodeId, BTreeSet<LinkId>>,
     missing: BTreeMap<NodeId, Missing>,
     unsaid: Vec<Change>,
     /// What is being stored, to be told then.
     saying: Option<Arc<Owner>>,
     set_back: u32,
     is_silent: bool,
-    since: BTreeMap<NodeId, Moment>,
     timers: BTreeSet<(Moment, Timer)>,
     effects: BTreeSet<Effect>,
     counts: Counts,
@@ -222,14 +237,13 @@ impl<S: Surroundings> Mesh<S> {
         let mut mesh = Self {
             me: own.id(),
             surroundings,
-            owners: BTreeMap::new(),
+            known: BTreeMap::new(),
             heads: Heads::default(),
             holders: Holders::default(),
             reports: Reports::default(),
             down: BTreeSet::new(),
             unjudged: BTreeMap::new(),
             links: BTreeMap::new(),
-            lazy: BTreeMap::new(),
             missing: BTreeMap::new(),
             neighbours: BTreeSet::new(),
             lost: BTreeMap::new(),
@@ -239,7 +253,6 @@ impl<S: Surroundings> Mesh<S> {
             saying: None,
             set_back: 0,
             is_silent: false,
-            since: BTreeMap::new(),
             timers: BTreeSet::new(),
             effects: BTreeSet::new(),
             counts: Counts::default(),
@@ -249,6 +262,13 @@ impl<S: Surroundings> Mesh<S> {
         mesh.start_timers(now);
         mesh.effects.clear();
         mesh
+    }
+
+    /// Learns of a node from what this one has stored of it.
+    pub fn remember(&mut self, delta: Delta, now: Moment) -> Result<(), Refused> {
+        let remembered = self.take(delta, now).map(|_| ());
+        self.effects.clear();
+        remembered
     }
 
     /// Takes notice of what happens at a moment, which is never before one that
@@ -290,7 +310,7 @@ impl<S: Surroundings> Mesh<S> {
     /// What this node says itself.
     #[must_use]
     pub fn own(&self) -> &Owner {
-        &self.owners[&self.me]
+        &self.known[&self.me].owner
     }
 
     /// What is to be stored before anybody is told.
@@ -301,13 +321,19 @@ impl<S: Surroundings> Mesh<S> {
 
     /// All nodes that are known, this one among them.
     pub fn owners(&self) -> impl ExactSizeIterator<Item = &Arc<Owner>> {
-        self.owners.values()
+        self.known.values().map(|known| &known.owner)
     }
 
     /// One of them.
     #[must_use]
     pub fn owner(&self, node: NodeId) -> Option<&Arc<Owner>> {
-        self.owners.get(&node)
+        self.known.get(&node).map(|known| &known.owner)
+    }
+
+    /// When something of a node was last heard that it has signed.
+    #[must_use]
+    pub fn heard(&self, node: NodeId) -> Option<Moment> {
+        self.known.get(&node).map(|known| known.heard)
     }
 
     /// Those that are down.
@@ -330,7 +356,7 @@ impl<S: Surroundings> Mesh<S> {
     /// What the certificate of a node says.
     #[must_use]
     pub fn certified(&self, node: NodeId) -> Option<&Certified> {
-        self.owners.get(&node).map(|owner| owner.certified())
+        self.owner(node).map(|owner| owner.certified())
     }
 
     /// The digest of all that this node knows: two that have the same know the

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Certified, Change, Digest, Head, Key, NodeId, NodeRecord, Position, State, Surroundings, wire,
+    Certified, Change, Digest, Head, Key, NodeId, NodeRecord, Position, Signature, State,
+    Surroundings, wire,
 };
 
 /// How many steps back an owner can be told of by what has changed since; who
@@ -20,7 +21,9 @@ pub struct Delta {
     /// From where; none from nothing, which makes the changes the whole state.
     pub from: Option<Position>,
     /// Where to.
-    pub head: Head,
+    pub to: Position,
+    /// The owner's, over the [`Head::statement`] of what this leads to.
+    pub signature: Signature,
     /// What has changed, in order.
     pub changes: Vec<Change>,
 }
@@ -38,11 +41,9 @@ pub enum Refused {
     /// or not of our authority.
     #[error("its owner is not certified")]
     Certificate,
-    /// The changes do not lead to the state of the head.
-    #[error("does not lead to its head")]
-    Digest,
-    /// The head is not signed by the owner.
-    #[error("not signed by its owner")]
+    /// What the changes lead to is not signed by the owner: they are not what it
+    /// has said, or it has said something else where they start.
+    #[error("does not lead to what its owner has signed")]
     Signature,
     /// Its owner has signed two states for one position.
     #[error("its owner says one thing here and another there")]
@@ -85,7 +86,7 @@ impl Owner {
 
     /// Another node, from its whole state.
     pub fn learn(delta: Delta, surroundings: &mut impl Surroundings) -> Result<Self, Refused> {
-        let Delta { owner: id, from, head, changes } = delta;
+        let Delta { owner: id, from, to, signature, changes } = delta;
         if from.is_some() {
             return Err(Refused::Gap);
         }
@@ -95,7 +96,8 @@ impl Owner {
         if certified.key.node() != id {
             return Err(Refused::Certificate);
         }
-        check(id, &head, state.digest(), &certified, surroundings)?;
+        let head = Head { position: to, digest: state.digest(), signature };
+        check(id, &head, &certified, surroundings)?;
         Ok(Self { id, certified: certified.into(), head, state, recent: VecDeque::new() })
     }
 
@@ -105,34 +107,36 @@ impl Owner {
         delta: Delta,
         surroundings: &mut impl Surroundings,
     ) -> Result<Taken, Refused> {
-        let Delta { owner: _, from, head, changes } = &delta;
-        if head.position < self.head.position || *head == self.head {
+        if delta.to < self.head.position {
             return Err(Refused::Old);
         }
-        let contradicts = head.position == self.head.position && head.digest != self.head.digest;
-        if contradicts {
-            check(self.id, head, head.digest, &self.certified, surroundings)?;
-            if head.digest < self.head.digest {
+        if delta.from.is_none() {
+            let other = Self::learn(delta, surroundings)?;
+            let contradicts = other.head.position == self.head.position;
+            if contradicts && other.head.digest == self.head.digest {
+                return Err(Refused::Old);
+            }
+            if contradicts && other.head.digest < self.head.digest {
                 return Err(Refused::Equivocation);
             }
-        }
-        if from.is_none() {
-            *self = Self::learn(delta, surroundings)?;
+            *self = other;
             return Ok(if contradicts { Taken::Contradiction } else { Taken::Step });
         }
-        if contradicts || *from != Some(self.head.position) {
+        if delta.to == self.head.position {
+            return Err(Refused::Old);
+        }
+        if delta.from != Some(self.head.position) {
             return Err(Refused::Gap);
         }
-        let former = self.swap(changes);
-        let checked = self.checked(head, changes, surroundings);
-        match checked {
+        let former = self.swap(&delta.changes);
+        match self.checked(&delta, surroundings) {
             Err(refused) => {
                 self.swap(&former);
                 Err(refused)
             }
-            Ok(certified) => {
+            Ok((certified, head)) => {
                 self.certified = certified;
-                self.step(*head, changes.as_slice().into());
+                self.step(head, delta.changes.into());
                 Ok(Taken::Step)
             }
         }
@@ -164,7 +168,8 @@ impl Owner {
                 (None, entries.map(entry).collect())
             }
         };
-        Delta { owner: self.id, from, head: self.head, changes }
+        let Head { position: to, signature, .. } = self.head;
+        Delta { owner: self.id, from, to, signature, changes }
     }
 
     /// Who it is.
@@ -207,11 +212,10 @@ impl Owner {
 
     fn checked(
         &self,
-        head: &Head,
-        changes: &[Change],
+        delta: &Delta,
         surroundings: &mut impl Surroundings,
-    ) -> Result<Arc<Certified>, Refused> {
-        let is_renewed = changes.iter().any(|change| change.key == Key::RECORD);
+    ) -> Result<(Arc<Certified>, Head), Refused> {
+        let is_renewed = delta.changes.iter().any(|change| change.key == Key::RECORD);
         let certified = if is_renewed {
             let renewed = certified(&self.state, surroundings)?;
             if renewed.key.node() != self.id {
@@ -221,8 +225,10 @@ impl Owner {
         } else {
             Arc::clone(&self.certified)
         };
-        check(self.id, head, self.state.digest(), &certified, surroundings)?;
-        Ok(certified)
+        let (position, signature) = (delta.to, delta.signature);
+        let head = Head { position, digest: self.state.digest(), signature };
+        check(self.id, &head, &certified, surroundings)?;
+        Ok((certified, head))
     }
 
     fn step(&mut self, head: Head, changes: Arc<[Change]>) {
@@ -253,14 +259,10 @@ fn sign(
 fn check(
     owner: NodeId,
     head: &Head,
-    digest: Digest,
     certified: &Certified,
     surroundings: &mut impl Surroundings,
 ) -> Result<(), Refused> {
-    if head.digest != digest {
-        return Err(Refused::Digest);
-    }
-    let statement = Head::statement(owner, head.position, digest);
+    let statement = Head::statement(owner, head.position, head.digest);
     if surroundings.is_signed(&certified.key, &statement, &head.signature) {
         Ok(())
     } else {

@@ -12,7 +12,7 @@ use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Certified, Head, IdentifierRange, NodeId, NodeRecord, Owner, PublicKey, Signature,
+    Certified, IdentifierRange, NodeId, NodeRecord, Owner, Position, PublicKey, Signature,
     Surroundings, wire,
 };
 use crate::{
@@ -175,10 +175,12 @@ impl Surroundings for Node {
         self.is_signed(&key, message, signature)
     }
 
-    fn known(&self, owner: NodeId, head: &Head) -> Option<Arc<Owner>> {
+    fn known(&self, owner: NodeId, at: Position, by: &Signature) -> Option<Arc<Owner>> {
         let remembered = self.authority.remembered.borrow();
         let known = remembered.owners.get(&owner)?;
-        known.iter().find(|known| known.head() == head).cloned()
+        let is_it =
+            |known: &&Arc<Owner>| (known.head().position, known.head().signature) == (at, *by);
+        known.iter().find(is_it).cloned()
     }
 
     fn learned(&mut self, owner: &Arc<Owner>) {

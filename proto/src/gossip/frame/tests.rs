@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::gossip::{Change, Digest, Head, Incarnation, Key, Signature, Value};
+use crate::gossip::{Change, Incarnation, Key, Signature, Value};
 
 const NODE: NodeId = NodeId([0xab; 16]);
 const POSITION: Position =
@@ -16,18 +16,14 @@ fn frames() -> Vec<(Frame, String)> {
         key: Key::new(1, &[0, 0xa1]).expect("it is short"),
         value: value.map(|bytes| Value::new(bytes).expect("it is short")),
     };
-    let head = Head {
-        position: POSITION,
-        digest: Digest([0xcd; 32]),
-        signature: Signature { r: [0x11; 32], s: [0x22; 32] },
-    };
     let delta = Delta {
         owner: NODE,
         from: Some(POSITION),
-        head,
+        to: POSITION,
+        signature: Signature { r: [0x11; 32], s: [0x22; 32] },
         changes: vec![change(Some(&[7])), change(None)],
     };
-    let signed = format!("{}{}{}", "cd".repeat(32), "11".repeat(32), "22".repeat(32));
+    let signed = "11".repeat(32) + &"22".repeat(32);
     vec![
         (
             Frame::Delta(delta),
@@ -36,7 +32,7 @@ fn frames() -> Vec<(Frame, String)> {
                 "LENGTH"
             ),
         ),
-        (Frame::Have(vec![(NODE, POSITION)]), format!("02LENGTH01{node}{position}")),
+        (Frame::Have(vec![(NODE.start(), 300)]), "02LENGTH01fdabababababababab fb2c01".to_owned()),
         (Frame::Want(NODE, None), format!("03LENGTH{node}00")),
         (Frame::Want(NODE, Some(POSITION)), format!("03LENGTH{node}01{position}")),
         (Frame::Prune(NODE), format!("04LENGTH{node}")),

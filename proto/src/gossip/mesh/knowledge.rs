@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Alarm, Effect, Mesh, Moment};
+use super::{Alarm, Effect, Known, Mesh, Moment, Slots};
 use crate::{
     addr::{Identifier, SirPrefix},
     gossip::{
-        Certified, Change, Delta, Head, Key, NodeId, Owner, Position, Refused, Signature,
-        Surroundings, Taken, Value,
+        Certified, Change, Delta, Key, NodeId, Owner, Position, Refused, Signature, Surroundings,
+        Taken, Value,
         claim::{self, Claim, Court, Subject},
         identity::SEEN_DOWN,
     },
@@ -18,8 +18,8 @@ impl<S: Surroundings> Mesh<S> {
     /// Says whether it was news.
     pub(super) fn take(&mut self, delta: Delta, now: Moment) -> Result<Taken, Refused> {
         let id = delta.owner;
-        let known = self.surroundings.known(id, &delta.head);
-        let Some(owner) = self.owners.get_mut(&id) else {
+        let known = self.surroundings.known(id, delta.to, &delta.signature);
+        let Some(Known { owner, heard, .. }) = self.known.get_mut(&id) else {
             let owner = match known {
                 Some(owner) if delta.from.is_none() => owner,
                 _ => Arc::new(Owner::learn(delta, &mut self.surroundings)?),
@@ -44,10 +44,10 @@ impl<S: Surroundings> Mesh<S> {
             }
             _ => Arc::make_mut(owner).follow(delta, &mut self.surroundings)?,
         };
+        *heard = now;
         let owner = Arc::clone(owner);
         self.surroundings.learned(&owner);
         self.heads.step(id, Some(&former), Some(owner.head()));
-        self.since.insert(id, now);
         if taken == Taken::Contradiction {
             self.do_this(Effect::Alarm(Alarm::Equivocation(id)));
         }
@@ -63,8 +63,14 @@ impl<S: Surroundings> Mesh<S> {
     fn know_shared(&mut self, owner: Arc<Owner>, now: Moment) {
         let id = owner.id();
         self.heads.step(id, None, Some(owner.head()));
-        self.since.insert(id, now);
-        self.owners.insert(id, Arc::clone(&owner));
+        let known = Known {
+            owner: Arc::clone(&owner),
+            heard: now,
+            parent: None,
+            pruned: Slots::default(),
+            lazy: Slots::default(),
+        };
+        self.known.insert(id, known);
         self.do_this(Effect::Node(id));
         let keys = owner.state().entries().map(|(key, _)| *key).collect();
         self.follow_up(&owner, keys, now);
@@ -115,7 +121,7 @@ impl<S: Surroundings> Mesh<S> {
     /// Judges the claims that had to wait for this node to be known.
     fn judge_waiting(&mut self, node: NodeId) {
         for (subject, owner) in self.unjudged.remove(&node).unwrap_or_default() {
-            let Some(owner) = self.owners.get(&owner).cloned() else { continue };
+            let Some(owner) = self.owner(owner).cloned() else { continue };
             let domains = owner.certified().locators.len().try_into().unwrap_or(u8::MAX);
             for key in (0..domains).filter_map(|domain| subject.key(domain).ok()) {
                 let value = owner.state().get(&key).cloned();
@@ -134,7 +140,7 @@ impl<S: Surroundings> Mesh<S> {
         self.down = down;
         for node in changed {
             self.do_this(Effect::Node(node));
-            let Some(owner) = self.owners.get(&node).cloned() else { continue };
+            let Some(owner) = self.owner(node).cloned() else { continue };
             for (key, _) in owner.state().of_kind(claim::KIND) {
                 if let Some(subject) = subject(owner.certified(), key) {
                     self.do_this(Effect::Held(subject));
@@ -145,7 +151,7 @@ impl<S: Surroundings> Mesh<S> {
 
     /// Where an owner is known to be.
     pub(super) fn position(&self, owner: NodeId) -> Option<Position> {
-        self.owners.get(&owner).map(|owner| owner.head().position)
+        self.owner(owner).map(|owner| owner.head().position)
     }
 }
 
@@ -168,16 +174,16 @@ struct Bench<'a, S> {
 
 impl<S: Surroundings> Court for Bench<'_, S> {
     fn is_home(&self, node: NodeId, subject: Subject) -> bool {
-        let certified = self.mesh.owners.get(&node).map(|owner| owner.certified());
+        let certified = self.mesh.certified(node);
         certified.is_some_and(|it| it.is_home(Identifier::from_bits(subject.identifier)))
     }
 
     fn has_signed(&mut self, node: NodeId, statement: &[u8], signature: &Signature) -> bool {
-        let Some(owner) = self.mesh.owners.get(&node) else {
+        let Some(certified) = self.mesh.certified(node) else {
             self.unknown = Some(node);
             return false;
         };
-        let key = owner.certified().key;
+        let key = certified.key;
         self.mesh.surroundings.is_signed(&key, statement, signature)
     }
 
@@ -200,9 +206,4 @@ pub(super) fn seen_down(node: NodeId, is_down: bool) -> Option<Change> {
     let key = Key::new(SEEN_DOWN, &node.0).ok()?;
     let value = if is_down { Some(Value::new(&[]).ok()?) } else { None };
     Some(Change { key, value })
-}
-
-/// Whether two heads are the same statement.
-pub(super) fn is_same(one: &Head, other: &Head) -> bool {
-    (one.position, one.digest) == (other.position, other.digest)
 }

@@ -18,10 +18,34 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// one that is stalled.
 const MAX_WAITING: usize = 1024;
 
+/// The place of a link among those that there are, for what is kept of each
+/// link for each node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot(u8);
+
+/// Some of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Slots(u64);
+
+impl Slot {
+    const ALL: std::ops::Range<u8> = 0..64;
+}
+
+impl Slots {
+    pub const fn has(self, slot: Slot) -> bool {
+        self.0 >> slot.0 & 1 == 1
+    }
+
+    pub const fn set(&mut self, slot: Slot, has: bool) {
+        self.0 = self.0 & !(1 << slot.0) | (has as u64) << slot.0;
+    }
+}
+
 /// A connection.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub node: NodeId,
+    pub slot: Slot,
     pub round_trip: Duration,
     is_ours: bool,
     /// What has to be answered.
@@ -48,8 +72,17 @@ impl<S: Surroundings> Mesh<S> {
         is_ours: bool,
         now: Moment,
     ) {
+        let free = Slot::ALL.map(Slot).find(|slot| self.links.values().all(|it| it.slot != *slot));
+        let Some(slot) = free else {
+            return self.do_this(Effect::Close(id, Fault::Full));
+        };
+        for known in self.known.values_mut() {
+            known.lazy.set(slot, false);
+            known.pruned.set(slot, false);
+        }
         let link = Link {
             node,
+            slot,
             round_trip,
             is_ours,
             waiting: VecDeque::new(),
@@ -85,10 +118,9 @@ impl<S: Surroundings> Mesh<S> {
 
     pub(super) fn link_down(&mut self, id: LinkId, now: Moment) {
         let Some(link) = self.links.remove(&id) else { return };
-        self.lazy.retain(|_, links| {
-            links.remove(&id);
-            !links.is_empty()
-        });
+        for known in self.known.values_mut() {
+            known.parent = known.parent.filter(|slot| *slot != link.slot);
+        }
         self.cancel(|timer| *timer == Timer::Stalled(id) || *timer == Timer::Leave(id));
         if self.neighbours.contains(&link.node) && !self.has_link(link.node) {
             self.lose(link.node, now);
@@ -126,7 +158,7 @@ impl<S: Surroundings> Mesh<S> {
     /// Finds out who is down and who is next to this node.
     pub(super) fn survey(&mut self, now: Moment) {
         self.is_surveying = false;
-        let nodes: BTreeSet<_> = self.owners.keys().copied().collect();
+        let nodes: BTreeSet<_> = self.known.keys().copied().collect();
         self.see_who_is_down(&nodes);
         let alive = nodes.difference(&self.down).copied();
         let mut neighbours = Neighbours::of(self.me, alive).all();
@@ -173,19 +205,25 @@ impl<S: Surroundings> Mesh<S> {
     pub(super) fn explore(&mut self, now: Moment) {
         let linked: BTreeSet<_> = self.links.values().map(|link| link.node).collect();
         let is_stranger = |node: &&NodeId| **node != self.me && !linked.contains(node);
-        let strangers = self.owners.keys().filter(is_stranger).count();
+        let strangers = self.known.keys().filter(is_stranger).count();
         let down = self.down.iter().filter(is_stranger).count();
         let (half, any, down_at) = (self.below(2), self.below(strangers), self.below(down));
         let is_stranger = |node: &&NodeId| **node != self.me && !linked.contains(node);
         let chosen = if down > 0 && half == 0 {
             self.down.iter().filter(is_stranger).nth(down_at)
         } else {
-            self.owners.keys().filter(is_stranger).nth(any)
+            self.known.keys().filter(is_stranger).nth(any)
         };
-        if let Some(node) = chosen.copied() {
-            self.do_this(Effect::Dial(node));
+        match chosen.copied() {
+            Some(node) => self.do_this(Effect::Dial(node)),
+            None if self.links.is_empty() => self.do_this(Effect::Seek),
+            None => {}
         }
-        let period = if down > 0 { self.settings.explore_down } else { self.settings.explore };
+        let period = if down > 0 || self.links.is_empty() {
+            self.settings.explore_down
+        } else {
+            self.settings.explore
+        };
         let after = self.about(period);
         self.at(now + after, Timer::Explore);
     }

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Alarm, Effect, Mesh, Moment, Timer};
-use crate::gossip::{Change, Delta, Head, Incarnation, Key, Owner, Position, Surroundings};
+use super::{Alarm, Effect, LinkId, Mesh, Moment, Timer};
+use crate::gossip::{Change, Delta, Incarnation, Key, Owner, Position, Surroundings, frame::Frame};
 
 /// How often a node finds that it has said more than it knows of until that
 /// must be another machine with its identity.
@@ -48,8 +48,9 @@ impl<S: Surroundings> Mesh<S> {
         };
         self.heads.step(self.me, Some(&former), Some(saying.head()));
         self.surroundings.learned(&saying);
-        self.since.insert(self.me, now);
-        self.owners.insert(self.me, Arc::clone(&saying));
+        if let Some(known) = self.known.get_mut(&self.me) {
+            (known.owner, known.heard) = (Arc::clone(&saying), now);
+        }
         self.follow_up(&saying, touched, now);
         self.spread(self.me, Some(former.position), None, now);
         if !self.unsaid.is_empty() {
@@ -59,9 +60,9 @@ impl<S: Surroundings> Mesh<S> {
 
     /// Says that this node is there, if it has not said anything for long.
     pub(super) fn beat(&mut self, now: Moment) {
-        let nodes = u32::try_from(self.owners.len()).unwrap_or(u32::MAX);
+        let nodes = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
         let period = self.settings.beat.saturating_mul(nodes).max(MIN_BEAT);
-        let last = self.since.get(&self.me).copied().unwrap_or(now);
+        let last = self.heard(self.me).unwrap_or(now);
         if now.saturating_sub(last) >= period {
             self.say_now();
         }
@@ -71,30 +72,33 @@ impl<S: Surroundings> Mesh<S> {
 
     /// Somebody tells what this node is meant to have said. If it is more than
     /// it knows of, what it says from now on comes behind that.
-    pub(super) fn told_of_myself(&mut self, delta: &Delta) {
-        let Delta { head, .. } = delta;
-        let latest = self.saying.as_ref().unwrap_or(&self.owners[&self.me]);
+    pub(super) fn told_of_myself(&mut self, id: LinkId, delta: &Delta, now: Moment) {
+        let latest = self.saying.as_deref().unwrap_or(self.own());
         let ours = latest.head().position;
-        if head.position <= ours || self.is_silent {
+        if delta.to <= ours || self.is_silent {
             return;
         }
-        let statement = Head::statement(self.me, head.position, head.digest);
-        let key = latest.certified().key;
-        if !self.surroundings.is_signed(&key, &statement, &head.signature) {
+        let mut told = latest.clone();
+        let whole = Delta { from: None, ..delta.clone() };
+        if delta.from.is_some() {
+            // Only all of it can be checked against what this node remembers.
+            return self.send(id, Frame::Want(self.me, None), now);
+        }
+        if told.follow(whole, &mut self.surroundings).is_err() {
             return;
         }
         self.set_back += 1;
-        if self.set_back > SET_BACKS && ours.incarnation.nonce < head.position.incarnation.nonce {
+        if self.set_back > SET_BACKS && ours.incarnation.nonce < delta.to.incarnation.nonce {
             self.is_silent = true;
             self.unsaid.clear();
             self.do_this(Effect::Alarm(Alarm::Cloned));
             return;
         }
         self.do_this(Effect::Alarm(Alarm::SetBack));
-        let boot = head.position.incarnation.boot.saturating_add(1);
+        let boot = delta.to.incarnation.boot.saturating_add(1);
         let incarnation = Incarnation { boot, nonce: self.surroundings.random() };
         let position = Position { incarnation, sequence: 0 };
-        let state = self.saying.as_ref().unwrap_or(&self.owners[&self.me]).state().clone();
+        let state = self.saying.as_deref().unwrap_or(self.own()).state().clone();
         if let Ok(own) = Owner::new(state, position, &mut self.surroundings) {
             self.saying = Some(Arc::new(own));
             self.do_this(Effect::Store);

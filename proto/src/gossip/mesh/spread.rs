@@ -2,11 +2,11 @@
 //! of all links by cutting those that bring nothing new. What a tree has lost is
 //! heard of on other links, and found when neighbours compare what they know.
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, btree_map::Entry};
 
-use super::{Alarm, Effect, Fault, LinkId, Mesh, Moment, Timer, knowledge::is_same};
+use super::{Alarm, Effect, Fault, Known, LinkId, Mesh, Moment, Timer};
 use crate::gossip::{
-    Delta, Head, NodeId, Owner, Position, Refused, Surroundings, Taken,
+    Delta, NodeId, Owner, Position, Refused, Surroundings, Taken,
     frame::Frame,
     heads::{PARTS, part},
 };
@@ -31,7 +31,7 @@ impl<S: Surroundings> Mesh<S> {
         while let Some((owner, from)) =
             link.pending.remove_entry(&self.me).or_else(|| link.pending.pop_first())
         {
-            let Some(owner) = self.owners.get(&owner) else { continue };
+            let Some(Known { owner, .. }) = self.known.get(&owner) else { continue };
             if Some(owner.head().position) != from {
                 return Some(Frame::Delta(owner.since(from)));
             }
@@ -40,7 +40,7 @@ impl<S: Surroundings> Mesh<S> {
             return None;
         }
         let have = std::mem::take(&mut link.have).into_iter();
-        let heads = have.filter_map(|owner| Some((owner, self.position(owner)?)));
+        let heads = have.filter_map(|owner| Some((owner.start(), self.position(owner)?.sequence)));
         Some(Frame::Have(heads.collect()))
     }
 
@@ -51,7 +51,9 @@ impl<S: Surroundings> Mesh<S> {
         match frame {
             Frame::Delta(delta) => self.told(id, delta, now),
             Frame::Have(heads) => {
-                heads.into_iter().for_each(|(owner, at)| self.heard_of(id, owner, at, now));
+                for (start, sequence) in heads {
+                    self.heard_of(id, start, sequence, now);
+                }
             }
             Frame::Want(owner, from) => {
                 self.set_lazy(owner, id, false);
@@ -77,11 +79,15 @@ impl<S: Surroundings> Mesh<S> {
         except: Option<LinkId>,
         now: Moment,
     ) {
-        let all: Vec<_> = self.links.keys().copied().filter(|id| Some(*id) != except).collect();
-        let lazy = self.lazy.get(&owner);
+        let lazy = self.known.get(&owner).map(|known| known.lazy).unwrap_or_default();
+        // Who brings its news has them.
+        let parent = self.known.get(&owner).and_then(|known| known.parent);
+        let others = self.links.iter().filter(|(_, link)| Some(link.slot) != parent);
+        let others = others.filter(|(id, _)| Some(**id) != except);
+        let others: Vec<_> = others.map(|(id, link)| (*id, link.slot)).collect();
         let (lazy, eager): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|id| lazy.is_some_and(|lazy| lazy.contains(id)));
-        for id in eager {
+            others.into_iter().partition(|(_, slot)| lazy.has(*slot));
+        for (id, _) in eager {
             if let Some(link) = self.links.get_mut(&id) {
                 link.pending.entry(owner).or_insert(from);
                 self.do_this(Effect::Wake(id));
@@ -89,7 +95,7 @@ impl<S: Surroundings> Mesh<S> {
         }
         let first = self.below(lazy.len());
         let named = lazy.iter().cycle().skip(first).take(self.settings.have_links.min(lazy.len()));
-        let named: Vec<_> = named.copied().collect();
+        let named: Vec<_> = named.map(|(id, _)| *id).collect();
         for id in named {
             if let Some(link) = self.links.get_mut(&id) {
                 link.have.insert(owner);
@@ -110,9 +116,9 @@ impl<S: Surroundings> Mesh<S> {
     }
 
     fn told(&mut self, id: LinkId, delta: Delta, now: Moment) {
-        let (owner, from, head) = (delta.owner, delta.from, delta.head);
+        let (owner, from, to) = (delta.owner, delta.from, delta.to);
         if owner == self.me {
-            return self.told_of_myself(&delta);
+            return self.told_of_myself(id, &delta, now);
         }
         match self.take(delta, now) {
             Ok(taken) => {
@@ -122,11 +128,11 @@ impl<S: Surroundings> Mesh<S> {
                     link.pending.remove(&owner);
                     link.have.remove(&owner);
                 }
-                self.set_lazy(owner, id, false);
+                self.come_by(id, owner, now);
                 let from = if taken == Taken::Contradiction { None } else { from };
                 self.spread(owner, from, Some(id), now);
             }
-            Err(refused) => self.refuse(id, owner, head, from, refused, now),
+            Err(refused) => self.refuse(id, owner, (from, to), refused, now),
         }
     }
 
@@ -134,46 +140,53 @@ impl<S: Surroundings> Mesh<S> {
         &mut self,
         id: LinkId,
         owner: NodeId,
-        head: Head,
-        from: Option<Position>,
+        (from, to): (Option<Position>, Position),
         refused: Refused,
         now: Moment,
     ) {
         *self.counts.refused.entry(refused).or_default() += 1;
-        let ours = self.owners.get(&owner).map(|owner| *owner.head());
         match refused {
-            Refused::Old if ours.is_some_and(|ours| is_same(&ours, &head)) => {
+            Refused::Old if self.position(owner) == Some(to) => {
                 self.counts.duplicates += 1;
-                self.set_lazy(owner, id, true);
-                self.send(id, Frame::Prune(owner), now);
+                self.prune(id, owner, now);
             }
-            Refused::Old => self.give(id, owner, Some(head.position)),
+            Refused::Old => self.give(id, owner, Some(to)),
             Refused::Gap => self.send(id, Frame::Want(owner, self.position(owner)), now),
             // Where it says one thing here and another there, only all of it helps.
-            Refused::Digest if from.is_some() => self.send(id, Frame::Want(owner, None), now),
+            Refused::Signature if from.is_some() => self.send(id, Frame::Want(owner, None), now),
             Refused::Equivocation => self.do_this(Effect::Alarm(Alarm::Equivocation(owner))),
-            Refused::Digest | Refused::Certificate | Refused::Signature => {
+            Refused::Certificate | Refused::Signature => {
                 self.close(id, Fault::Untrue(refused), now);
             }
         }
     }
 
     /// Notes that a link has what this node has not; it may be on its way.
-    fn heard_of(&mut self, id: LinkId, owner: NodeId, at: Position, now: Moment) {
-        if owner == self.me || self.position(owner) >= Some(at) {
+    fn heard_of(&mut self, id: LinkId, start: u64, sequence: u64, now: Moment) {
+        let Some((owner, ours)) = self.starting_with(start) else { return };
+        if owner == self.me || ours.sequence >= sequence {
             return;
         }
+        let position = Position { sequence, ..ours };
         let round_trip = self.links.get(&id).map(|link| link.round_trip).unwrap_or_default();
         let missing = self.missing.entry(owner);
-        let is_new = matches!(missing, std::collections::btree_map::Entry::Vacant(_));
-        let missing = missing.or_insert_with(|| Missing { position: at, from: VecDeque::new() });
-        missing.position = missing.position.max(at);
+        let is_new = matches!(missing, Entry::Vacant(_));
+        let missing = missing.or_insert_with(|| Missing { position, from: VecDeque::new() });
+        missing.position = missing.position.max(position);
         if !missing.from.contains(&id) {
             missing.from.push_back(id);
         }
         if is_new {
             self.at(now + self.settings.graft + round_trip, Timer::Graft(owner));
         }
+    }
+
+    /// The owner whose identity starts so, and where it is.
+    fn starting_with(&self, start: u64) -> Option<(NodeId, Position)> {
+        let mut first = [0; 16];
+        first[..8].copy_from_slice(&start.to_be_bytes());
+        let (owner, known) = self.known.range(NodeId(first)..).next()?;
+        (owner.start() == start).then(|| (*owner, known.owner.head().position))
     }
 
     /// Asks for what did not come.
@@ -186,7 +199,11 @@ impl<S: Surroundings> Mesh<S> {
             return;
         };
         self.counts.grafts += 1;
-        self.set_lazy(owner, id, false);
+        // Whichever was to bring it has not.
+        if let (Some(known), Some(link)) = (self.known.get_mut(&owner), self.links.get(&id)) {
+            known.parent = Some(link.slot);
+            known.pruned.set(link.slot, false);
+        }
         self.send(id, Frame::Want(owner, ours), now);
         self.at(now + self.settings.graft * 2, Timer::Graft(owner));
     }
@@ -202,10 +219,38 @@ impl<S: Surroundings> Mesh<S> {
     }
 
     fn set_lazy(&mut self, owner: NodeId, id: LinkId, is_lazy: bool) {
-        if is_lazy {
-            self.lazy.entry(owner).or_default().insert(id);
-        } else if let Some(links) = self.lazy.get_mut(&owner) {
-            links.remove(&id);
+        if let (Some(known), Some(link)) = (self.known.get_mut(&owner), self.links.get(&id)) {
+            known.lazy.set(link.slot, is_lazy);
+        }
+    }
+
+    /// Tells a link that it need not bring news of an owner, unless it is the one
+    /// that is to: it may come to nothing that another one was faster.
+    fn prune(&mut self, id: LinkId, owner: NodeId, now: Moment) {
+        let (Some(known), Some(link)) = (self.known.get_mut(&owner), self.links.get(&id)) else {
+            return;
+        };
+        if known.parent != Some(link.slot) {
+            known.pruned.set(link.slot, true);
+            self.send(id, Frame::Prune(owner), now);
+        }
+    }
+
+    /// News of an owner have come by a link: if no other one is to bring them,
+    /// this one is from now on, and for as long as it lasts. Were it each time
+    /// the one that was fastest, two could each be cut for the other's sake.
+    fn come_by(&mut self, id: LinkId, owner: NodeId, now: Moment) {
+        let (Some(known), Some(link)) = (self.known.get_mut(&owner), self.links.get(&id)) else {
+            return;
+        };
+        if known.parent.is_some() {
+            return;
+        }
+        known.parent = Some(link.slot);
+        if known.pruned.has(link.slot) {
+            known.pruned.set(link.slot, false);
+            let ours = known.owner.head().position;
+            self.send(id, Frame::Want(owner, Some(ours)), now);
         }
     }
 
@@ -250,7 +295,7 @@ impl<S: Surroundings> Mesh<S> {
         }
         for (owner, theirs, digest) in heads {
             let ours = self.position(*owner);
-            let digests = self.owners.get(owner).map(|owner| owner.head().digest.start());
+            let digests = self.owner(*owner).map(|owner| owner.head().digest.start());
             if ours < Some(*theirs) {
                 self.send(id, Frame::Want(*owner, ours), now);
             } else if ours == Some(*theirs) && digests < Some(*digest) {
@@ -272,9 +317,9 @@ impl<S: Surroundings> Mesh<S> {
         last[0] = first;
         let mut start = [0; 16];
         start[0] = first;
-        let owners = self.owners.range(NodeId(start)..=NodeId(last));
+        let owners = self.known.range(NodeId(start)..=NodeId(last));
         let entry =
             |owner: &Owner| (owner.id(), owner.head().position, owner.head().digest.start());
-        owners.map(|(_, owner)| entry(owner)).collect()
+        owners.map(|(_, known)| entry(&known.owner)).collect()
     }
 }

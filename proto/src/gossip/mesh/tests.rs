@@ -38,3 +38,68 @@ fn all_come_to_know_what_one_says() {
     net.run_while(MINUTE, |net| (0..50).any(|at| net.held(at, identifier).is_some()))
         .expect("that as well");
 }
+
+fn percentile(sorted: &[Duration], of: usize) -> Duration {
+    sorted[(sorted.len() - 1) * of / 100]
+}
+
+/// How long a change takes to each node, in the middle of many others.
+fn latencies(count: usize, rate: u32, distances: Distances) -> (Vec<Duration>, f64) {
+    let mut net = Net::new(1, distances, Settings::default());
+    for _ in 0..count {
+        net.add();
+    }
+    net.introduce_all();
+    net.run_until(MINUTE);
+    // Each has said something twice, which is how trees grow.
+    for number in 0..2 {
+        for by in 0..count {
+            net.claim(by, home(by, 5000 + number), Some(&Claim::default()));
+            net.run_until(net.now + Duration::from_millis(20));
+        }
+    }
+    net.run_until(net.now + MINUTE / 6);
+    assert!(net.is_one());
+    let mut taken = Vec::new();
+    let gap = Duration::from_secs(1) / rate;
+    let updates = 600;
+    let mut dice = crate::gossip::sim::Dice::new(5);
+    let mut sent_before = 0;
+    let mut started = net.now;
+    for number in 0..updates {
+        if number == updates / 2 {
+            sent_before = net.peers.iter().map(|peer| peer.sent).sum::<u64>();
+            started = net.now;
+        }
+        let by = usize::try_from(dice.below(count as u64)).expect("it is small");
+        net.claim(by, home(by, number), Some(&Claim::default()));
+        net.track(home(by, number));
+        net.run_until(net.now + gap);
+    }
+    let sent = net.peers.iter().map(|peer| peer.sent).sum::<u64>() - sent_before;
+    let seconds = (net.now - started).as_secs_f64();
+    net.run_until(net.now + Duration::from_secs(5));
+    taken.extend(net.tracked());
+    taken.sort_unstable();
+    assert_eq!(taken.len(), usize::try_from(updates).expect("it is small") * (count - 1));
+    #[expect(clippy::cast_precision_loss, reason = "it is for people")]
+    (taken, sent as f64 / seconds / count as f64)
+}
+
+#[test]
+#[ignore = "it measures"]
+fn how_long_it_takes() {
+    for (name, distances) in [("lan", Distances::LAN), ("wan", Distances::WAN)] {
+        for (count, rate) in [(100, 100), (300, 300)] {
+            let start = std::time::Instant::now();
+            let (taken, bytes) = latencies(count, rate, distances);
+            println!(
+                "{name} {count} nodes {rate}/s: p50 {:?} p99 {:?} max {:?}, {bytes:.0} B/s a node, {:?}",
+                percentile(&taken, 50),
+                percentile(&taken, 99),
+                percentile(&taken, 100),
+                start.elapsed(),
+            );
+        }
+    }
+}

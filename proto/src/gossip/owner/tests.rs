@@ -63,7 +63,7 @@ fn what_is_not_true_changes_nothing() {
     let good = owner.since(Some(before.head().position));
     let whole = owner.since(None);
     owner.say(vec![change(3, Some(3))], &mut node);
-    let later = owner.since(Some(whole.head.position));
+    let later = owner.since(Some(whole.to));
 
     let mut other_value = good.clone();
     other_value.changes[1] = change(2, Some(3));
@@ -72,9 +72,9 @@ fn what_is_not_true_changes_nothing() {
     let mut less = good.clone();
     less.changes.pop();
     let mut other_place = good.clone();
-    other_place.head.position.sequence += 1;
+    other_place.to.sequence += 1;
     let mut other_signature = good.clone();
-    other_signature.head.signature = Signature { r: [1; 32], s: [0; 32] };
+    other_signature.signature = Signature { r: [1; 32], s: [0; 32] };
     let mut without_record = whole.clone();
     without_record.changes.remove(0);
     let mut of_another = whole.clone();
@@ -96,9 +96,9 @@ fn what_is_not_true_changes_nothing() {
     for (delta, refused) in [
         (before.since(None), Refused::Old),
         (later, Refused::Gap),
-        (other_value, Refused::Digest),
-        (more, Refused::Digest),
-        (less, Refused::Digest),
+        (other_value, Refused::Signature),
+        (more, Refused::Signature),
+        (less, Refused::Signature),
         (other_place, Refused::Signature),
         (other_signature, Refused::Signature),
         (without_record, Refused::Certificate),
@@ -147,7 +147,7 @@ fn of_two_states_for_one_position_all_keep_the_same() {
     let mut first = Owner::learn(one.since(None), &mut reader).expect("it is true");
     let mut second = Owner::learn(other.since(None), &mut reader).expect("it is true");
     let mut forged = other.since(None);
-    forged.head.signature = Signature { r: [1; 32], s: [0; 32] };
+    forged.signature = Signature { r: [1; 32], s: [0; 32] };
     assert_eq!(first.follow(forged, &mut reader), Err(Refused::Signature));
     assert_eq!(second.follow(one.since(None), &mut reader), Err(Refused::Equivocation));
     assert_eq!(first.follow(other.since(None), &mut reader), Ok(Taken::Contradiction));

@@ -89,6 +89,9 @@ pub struct Net {
     waiting: HashMap<u64, What>,
     count: u64,
     links: HashMap<LinkId, Cable>,
+    /// When identifiers were claimed that are watched, and when others heard.
+    watched: HashMap<u64, Moment>,
+    heard: Vec<Duration>,
     by_node: HashMap<NodeId, usize>,
 }
 
@@ -131,6 +134,8 @@ impl Net {
             waiting: HashMap::new(),
             count: 0,
             links: HashMap::new(),
+            watched: HashMap::new(),
+            heard: Vec::new(),
             by_node: HashMap::new(),
         }
     }
@@ -152,6 +157,19 @@ impl Net {
         self.sides.push(0);
         self.set_due(index);
         index
+    }
+
+    /// Has all nodes know each other, as after a while.
+    pub fn introduce_all(&mut self) {
+        let own: Vec<_> = self.peers.iter().map(|peer| peer.mesh.own().since(None)).collect();
+        for (index, peer) in self.peers.iter_mut().enumerate() {
+            for (other, delta) in own.iter().enumerate() {
+                if other != index {
+                    peer.mesh.remember(delta.clone(), self.now).expect("it is true");
+                }
+            }
+        }
+        (0..self.peers.len()).for_each(|index| self.set_due(index));
     }
 
     /// Has a node that knows nobody reach another.
@@ -200,6 +218,16 @@ impl Net {
     pub fn held(&self, index: usize, identifier: Identifier) -> Option<usize> {
         let held = self.peers[index].mesh.held(Subject::new(SIR, identifier))?;
         self.by_node.get(&held.by).copied()
+    }
+
+    /// Notes when others hear of an identifier that is claimed now.
+    pub fn track(&mut self, identifier: Identifier) {
+        self.watched.insert(identifier.bits(), self.now);
+    }
+
+    /// How long it took until others heard.
+    pub fn tracked(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.heard)
     }
 
     /// Lets time pass until a moment.
@@ -288,6 +316,8 @@ impl Net {
             match effect {
                 Effect::Wake(link) => self.pump(index, link),
                 Effect::Dial(node) => self.dial(index, node),
+                Effect::Seek if index > 0 => self.connect(index, 0),
+                Effect::Seek => {}
                 Effect::Close(link, fault) => {
                     *self.peers[index].faults.entry(fault).or_default() += 1;
                     if let Some(cable) = self.links.get(&link) {
@@ -303,7 +333,16 @@ impl Net {
                     }
                 }
                 Effect::Alarm(alarm) => self.peers[index].alarms.push(alarm),
-                Effect::Held(_) | Effect::Node(_) => {}
+                Effect::Held(subject) => {
+                    if let Some(since) = self.watched.get(&subject.identifier)
+                        && self
+                            .held(index, Identifier::from_bits(subject.identifier))
+                            .is_some_and(|by| by != index)
+                    {
+                        self.heard.push(self.now - *since);
+                    }
+                }
+                Effect::Node(_) => {}
             }
         }
         self.set_due(index);
