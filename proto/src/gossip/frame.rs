@@ -64,6 +64,21 @@ impl Frame {
         }
     }
 
+    /// Its name, for counters.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Delta(_) => "delta",
+            Self::Have(_) => "have",
+            Self::Want(..) => "want",
+            Self::Prune(_) => "prune",
+            Self::Compare(_) => "compare",
+            Self::Same => "same",
+            Self::Summary(_) => "summary",
+            Self::Heads(..) => "heads",
+        }
+    }
+
     /// Its bytes.
     pub fn write(&self) -> Result<Vec<u8>, wire::Malformed> {
         let body = match self {

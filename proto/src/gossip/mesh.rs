@@ -150,10 +150,10 @@ impl Default for Settings {
             suspect: Duration::from_secs(3),
             explore: Duration::from_secs(10),
             explore_down: Duration::from_secs(2),
-            tell: Duration::from_millis(25),
+            tell: Duration::from_millis(200),
             graft: Duration::from_millis(100),
             beat: Duration::from_millis(500),
-            have_links: 2,
+            have_links: 1,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Effect, Fault, LinkId, Mesh, Moment, Timer, knowledge::seen_down};
+use super::{Effect, Fault, Known, LinkId, Mesh, Moment, Timer, knowledge::seen_down};
 use crate::gossip::{Key, NodeId, Position, Surroundings, frame::Frame, ring::Neighbours};
 
 /// How long a link stays that was made for a visit.
@@ -118,8 +118,18 @@ impl<S: Surroundings> Mesh<S> {
 
     pub(super) fn link_down(&mut self, id: LinkId, now: Moment) {
         let Some(link) = self.links.remove(&id) else { return };
-        for known in self.known.values_mut() {
-            known.parent = known.parent.filter(|slot| *slot != link.slot);
+        let is_orphan = |known: &&mut Known| known.parent == Some(link.slot);
+        let orphans: Vec<_> = self
+            .known
+            .iter_mut()
+            .filter_map(|(owner, known)| is_orphan(&known).then_some((*owner, known)))
+            .map(|(owner, known)| {
+                known.parent = None;
+                owner
+            })
+            .collect();
+        for owner in orphans {
+            self.adopt(owner, now);
         }
         self.cancel(|timer| *timer == Timer::Stalled(id) || *timer == Timer::Leave(id));
         if self.neighbours.contains(&link.node) && !self.has_link(link.node) {

@@ -4,7 +4,7 @@
 
 use std::collections::{VecDeque, btree_map::Entry};
 
-use super::{Alarm, Effect, Fault, Known, LinkId, Mesh, Moment, Timer};
+use super::{Alarm, Effect, Fault, Known, Link, LinkId, Mesh, Moment, Timer};
 use crate::gossip::{
     Delta, NodeId, Owner, Position, Refused, Surroundings, Taken,
     frame::Frame,
@@ -82,7 +82,8 @@ impl<S: Surroundings> Mesh<S> {
         let lazy = self.known.get(&owner).map(|known| known.lazy).unwrap_or_default();
         // Who brings its news has them.
         let parent = self.known.get(&owner).and_then(|known| known.parent);
-        let others = self.links.iter().filter(|(_, link)| Some(link.slot) != parent);
+        let lasts = |link: &Link| self.neighbours.contains(&link.node);
+        let others = self.links.iter().filter(|(_, link)| Some(link.slot) != parent && lasts(link));
         let others = others.filter(|(id, _)| Some(**id) != except);
         let others: Vec<_> = others.map(|(id, link)| (*id, link.slot)).collect();
         let (lazy, eager): (Vec<_>, Vec<_>) =
@@ -243,12 +244,27 @@ impl<S: Surroundings> Mesh<S> {
         let (Some(known), Some(link)) = (self.known.get_mut(&owner), self.links.get(&id)) else {
             return;
         };
-        if known.parent.is_some() {
+        if known.parent.is_some() || !self.neighbours.contains(&link.node) {
             return;
         }
         known.parent = Some(link.slot);
         if known.pruned.has(link.slot) {
             known.pruned.set(link.slot, false);
+            let ours = known.owner.head().position;
+            self.send(id, Frame::Want(owner, Some(ours)), now);
+        }
+    }
+
+    /// Has another link bring news of an owner, whose link is gone.
+    pub(super) fn adopt(&mut self, owner: NodeId, now: Moment) {
+        let lasts = |link: &&Link| self.neighbours.contains(&link.node);
+        let count = self.links.values().filter(lasts).count();
+        let at = self.below(count);
+        let lasts = |(_, link): &(&LinkId, &Link)| self.neighbours.contains(&link.node);
+        let chosen = self.links.iter().filter(lasts).nth(at).map(|(id, link)| (*id, link.slot));
+        if let (Some((id, slot)), Some(known)) = (chosen, self.known.get_mut(&owner)) {
+            known.parent = Some(slot);
+            known.pruned.set(slot, false);
             let ours = known.owner.head().position;
             self.send(id, Frame::Want(owner, Some(ours)), now);
         }

@@ -91,6 +91,8 @@ pub struct Net {
     links: HashMap<LinkId, Cable>,
     /// When identifiers were claimed that are watched, and when others heard.
     watched: HashMap<u64, Moment>,
+    /// How many frames of each kind were sent, and how many bytes.
+    pub frames: BTreeMap<&'static str, (u64, u64)>,
     heard: Vec<Duration>,
     by_node: HashMap<NodeId, usize>,
 }
@@ -135,6 +137,7 @@ impl Net {
             count: 0,
             links: HashMap::new(),
             watched: HashMap::new(),
+            frames: BTreeMap::new(),
             heard: Vec::new(),
             by_node: HashMap::new(),
         }
@@ -387,7 +390,11 @@ impl Net {
     fn pump(&mut self, index: usize, link: LinkId) {
         let mut sent = 0;
         while let Some(frame) = self.peers[index].mesh.transmit(link) {
-            sent += frame.write().expect("it is short").len();
+            let length = frame.write().expect("it is short").len();
+            sent += length;
+            let kind = self.frames.entry(frame.name()).or_default();
+            kind.0 += 1;
+            kind.1 += length as u64;
             let Some(cable) = self.links.get_mut(&link) else { continue };
             let end = usize::from(cable.ends[1] == index);
             let to = cable.ends[1 - end];
