@@ -111,9 +111,7 @@ impl<S: Surroundings> Mesh<S> {
         }
         self.holders.set(subject, owner.id(), standing);
         self.do_this(Effect::Held(subject));
-        let is_own = self.own().state().get(key).is_some();
-        if owner.id() != self.me && is_own && self.held(subject).is_some_and(|it| it.by != self.me)
-        {
+        if self.held(subject).is_some_and(|held| held.disputed_by.contains(&self.me)) {
             self.do_this(Effect::Alarm(Alarm::Lost(subject)));
         }
     }

@@ -11,8 +11,9 @@ use super::{Authority, Dice, Node};
 use crate::{
     addr::{Identifier, Locator, SirPrefix},
     gossip::{
-        IdentifierRange, Incarnation, Key, NodeId, Owner, Position, State, Value,
-        claim::{Claim, Subject},
+        IdentifierRange, Incarnation, Key, NodeId, Owner, Position, State, Surroundings as _,
+        Value,
+        claim::{Claim, Grant, HandOver, Subject},
         frame::Frame,
         mesh::{self, Alarm, Effect, Event, Fault, LinkId, Mesh, Moment, Settings},
         wire,
@@ -180,6 +181,33 @@ impl Net {
         self.connect(from, to);
     }
 
+    /// Adds a machine that has the disk of another one, which goes on.
+    pub fn clone_of(&mut self, index: usize) -> usize {
+        let state = self.peers[index].mesh.own().state().clone();
+        let (mut own, mut node) = self.start(index, 2, Some(state));
+        node.reseed(self.dice.any());
+        let incarnation = Incarnation { boot: 2, nonce: self.dice.any() };
+        let position = Position { incarnation, sequence: 0 };
+        own = Owner::new(own.state().clone(), position, &mut node).expect("it is certified");
+        let mut mesh = Mesh::new(own, node, self.settings.clone(), self.now);
+        for known in self.peers[index].mesh.owners() {
+            let _ = mesh.remember(known.since(None), self.now);
+        }
+        let twin = self.peers.len();
+        let (is_up, sent, due) = (true, 0, None);
+        let (alarms, faults) = (Vec::new(), BTreeMap::new());
+        self.peers.push(Peer { mesh, is_up, sent, alarms, faults, due });
+        self.sides.push(0);
+        self.set_due(twin);
+        twin
+    }
+
+    /// An identifier in the SIR prefix of all.
+    #[must_use]
+    pub const fn subject(&self, identifier: Identifier) -> Subject {
+        Subject::new(SIR, identifier)
+    }
+
     /// Ends a node without a word.
     pub fn kill(&mut self, index: usize) {
         self.peers[index].is_up = false;
@@ -203,7 +231,7 @@ impl Net {
         let mut mesh = Mesh::new(own, node, self.settings.clone(), self.now);
         std::mem::swap(&mut mesh, &mut self.peers[index].mesh);
         self.links.retain(|_, cable| !cable.ends.contains(&index));
-        self.peers[index].is_up = true;
+        (self.peers[index].is_up, self.peers[index].due) = (true, None);
         self.set_due(index);
     }
 
@@ -214,6 +242,29 @@ impl Net {
         let change = mesh::change(certified, Subject::new(SIR, identifier), claim);
         let change = change.expect("its certificate names the SIR prefix");
         self.handle(index, Event::Say(vec![change]));
+    }
+
+    /// The word of a node that another one holds an identifier from now on.
+    pub fn hand_over(
+        &mut self,
+        from: usize,
+        to: usize,
+        identifier: Identifier,
+        epoch: u32,
+    ) -> HandOver {
+        let [giver, taker] = [from, to].map(|index| self.peers[index].mesh.me());
+        let subject = Subject::new(SIR, identifier);
+        let statement = HandOver::statement(subject, epoch, giver, taker);
+        let signature = self.node(from).sign(&statement);
+        HandOver { from: giver, to: taker, signature }
+    }
+
+    /// The authority's word that a node holds an identifier.
+    #[must_use]
+    pub fn grant(&self, to: usize, identifier: Identifier, epoch: u32) -> Grant {
+        let to = self.peers[to].mesh.me();
+        let statement = Grant::statement(Subject::new(SIR, identifier), to, epoch);
+        Grant { to, epoch, signature: self.authority.grant(&statement) }
     }
 
     /// Who holds an identifier, as a node sees it.
@@ -263,6 +314,10 @@ impl Net {
         let mut digests = self.peers.iter().filter(|it| it.is_up).map(|it| it.mesh.digest());
         let first = digests.next();
         digests.all(|digest| Some(digest) == first)
+    }
+
+    fn node(&self, index: usize) -> Node {
+        self.authority.node(index as u64 + 1, "n", &[], &[]).0
     }
 
     fn start(&self, index: usize, boot: u64, state: Option<State>) -> (Owner, Node) {
