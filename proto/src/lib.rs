@@ -17,6 +17,7 @@
 //! | [`ndp`] | which neighbour solicitations are answered, and the answer | kernel programs, tests |
 //! | [`abi`] | what kernel programs and agent share in memory | kernel programs, agent |
 //! | `bench` | what is shared for measuring only (feature `bench`) | kernel programs, benchmark |
+//! | `gossip` | the mesh: which node says what, and how all come to know it (feature `mesh`) | agent |
 //! | [`api`] | what agent and its clients say to each other (feature `std`) | agent, ila-ctl |
 //!
 //! Without features the crate is `no_std` and free of dependencies; the kernel

@@ -78,7 +78,7 @@ impl Grant {
     /// The bytes that the authority signs.
     #[must_use]
     pub fn statement(subject: Subject, to: NodeId, epoch: u32) -> Vec<u8> {
-        statement(b"ila-gr1\0", subject, epoch, &[to])
+        statement(*b"ila-gr1\0", subject, epoch, &[to])
     }
 }
 
@@ -87,16 +87,16 @@ impl HandOver {
     /// of it.
     #[must_use]
     pub fn statement(subject: Subject, epoch: u32, from: NodeId, to: NodeId) -> Vec<u8> {
-        statement(b"ila-ho1\0", subject, epoch, &[from, to])
+        statement(*b"ila-ho1\0", subject, epoch, &[from, to])
     }
 }
 
-fn statement(what: &[u8; 8], subject: Subject, epoch: u32, nodes: &[NodeId]) -> Vec<u8> {
+fn statement(what: [u8; 8], subject: Subject, epoch: u32, nodes: &[NodeId]) -> Vec<u8> {
     let mut bytes = what.to_vec();
     bytes.extend(subject.sir_prefix.to_be_bytes());
     bytes.extend(subject.identifier.to_be_bytes());
     bytes.extend(epoch.to_be_bytes());
-    nodes.iter().for_each(|node| bytes.extend(node.0));
+    bytes.extend(nodes.iter().flat_map(|node| node.0));
     bytes
 }
 
@@ -138,21 +138,19 @@ impl Claim {
         if self.steps.len() > MAX_STEPS {
             return WITHOUT;
         }
-        let (right, mut holder, mut epoch) = match &self.grant {
-            Some(Grant { to, epoch, signature }) => {
-                let statement = Grant::statement(subject, *to, *epoch);
-                if !court.has_granted(&statement, signature) {
-                    return WITHOUT;
-                }
-                (Right::Granted, *to, *epoch)
+        let (right, mut holder, mut epoch) = if let Some(grant) = &self.grant {
+            let Grant { to, epoch, signature } = grant;
+            let statement = Grant::statement(subject, *to, *epoch);
+            if !court.has_granted(&statement, signature) {
+                return WITHOUT;
             }
-            None => {
-                let first = self.steps.first().map_or(owner, |step| step.from);
-                if !court.is_home(first, subject) {
-                    return WITHOUT;
-                }
-                (Right::Home, first, 0)
+            (Right::Granted, *to, *epoch)
+        } else {
+            let first = self.steps.first().map_or(owner, |step| step.from);
+            if !court.is_home(first, subject) {
+                return WITHOUT;
             }
+            (Right::Home, first, 0)
         };
         for HandOver { from, to, signature } in &self.steps {
             epoch = epoch.saturating_add(1);

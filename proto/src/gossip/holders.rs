@@ -89,6 +89,7 @@ impl Holders {
     }
 
     /// All that are claimed.
+    #[must_use]
     pub fn subjects(&self) -> impl ExactSizeIterator<Item = Subject> {
         self.claimants.keys().copied()
     }

@@ -40,7 +40,7 @@ impl Reports {
             .seen_by
             .iter()
             .filter(|(node, _)| nodes.contains(node))
-            .map(|(node, by)| (*node, Neighbours::of(*node, nodes.iter().copied()).all(), by))
+            .map(|(node, by)| (*node, Neighbours::of(*node, nodes).all(), by))
             .collect();
         let mut down = BTreeSet::new();
         // Each that is found to be down no longer counts as a neighbour, which

@@ -48,8 +48,6 @@ pub enum Event {
     },
     /// A connection is gone.
     Down(LinkId),
-    /// Nobody could be reached where a node says that it is.
-    NotReached(NodeId),
     /// A frame has come by a connection.
     Received(LinkId, Frame),
     /// This node has something to say.
@@ -279,7 +277,6 @@ impl<S: Surroundings> Mesh<S> {
                 self.link_up(link, node, round_trip, is_ours, now);
             }
             Event::Down(link) => self.link_down(link, now),
-            Event::NotReached(node) => self.not_reached(node, now),
             Event::Received(link, frame) => self.received(link, frame, now),
             Event::Say(changes) => self.say(changes, now),
             Event::Stored(position) => self.stored(position, now),

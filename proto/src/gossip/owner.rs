@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Certified, Change, Digest, Head, Key, NodeId, NodeRecord, Position, Signature, State,
-    Surroundings, wire,
+    Surroundings, Value, wire,
 };
 
 /// How many steps back an owner can be told of by what has changed since; who
@@ -91,7 +91,9 @@ impl Owner {
             return Err(Refused::Gap);
         }
         let mut state = State::default();
-        changes.iter().for_each(|change| state.change(change));
+        for change in &changes {
+            state.change(change);
+        }
         let certified = certified(&state, surroundings)?;
         if certified.key.node() != id {
             return Err(Refused::Certificate);
@@ -154,19 +156,14 @@ impl Owner {
     #[must_use]
     pub fn since(&self, from: Option<Position>) -> Delta {
         let steps = self.recent.iter().position(|(position, _)| Some(*position) == from);
-        let (from, changes) = match steps {
-            Some(first) => {
-                let steps = self.recent.range(first..);
-                (from, steps.flat_map(|(_, changes)| changes.iter().cloned()).collect())
-            }
-            None => {
-                let entries = self.state.entries();
-                let entry = |(key, value): (&Key, &super::Value)| Change {
-                    key: *key,
-                    value: Some(value.clone()),
-                };
-                (None, entries.map(entry).collect())
-            }
+        let (from, changes) = if let Some(first) = steps {
+            let steps = self.recent.range(first..);
+            (from, steps.flat_map(|(_, changes)| changes.iter().cloned()).collect())
+        } else {
+            let entries = self.state.entries();
+            let entry =
+                |(key, value): (&Key, &Value)| Change { key: *key, value: Some(value.clone()) };
+            (None, entries.map(entry).collect())
         };
         let Head { position: to, signature, .. } = self.head;
         Delta { owner: self.id, from, to, signature, changes }

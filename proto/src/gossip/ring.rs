@@ -33,10 +33,11 @@ pub struct Neighbours {
 
 impl Neighbours {
     /// Those of `node` among `nodes`, which may name it as well.
-    pub fn of(node: NodeId, nodes: impl Iterator<Item = NodeId> + Clone) -> Self {
+    #[must_use]
+    pub fn of<'a>(node: NodeId, nodes: impl IntoIterator<Item = &'a NodeId> + Copy) -> Self {
         let mut neighbours = Self::default();
         for ring in 0..RINGS {
-            let others = || nodes.clone().filter(|other| *other != node);
+            let others = || nodes.into_iter().copied().filter(|other| *other != node);
             neighbours.next.extend(others().min_by_key(|other| distance(node, *other, ring)));
             neighbours.before.extend(others().min_by_key(|other| distance(*other, node, ring)));
         }

@@ -20,6 +20,7 @@ use crate::{
     api::NodeName,
 };
 
+pub mod measure;
 pub mod net;
 
 /// Numbers from a seed, the same for ever (`SplitMix64`).

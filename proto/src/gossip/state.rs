@@ -148,6 +148,7 @@ impl State {
     }
 
     /// All entries, by key.
+    #[must_use]
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (&Key, &Value)> {
         self.entries.iter()
     }

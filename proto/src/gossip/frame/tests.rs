@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -50,7 +52,10 @@ fn each_frame_has_the_bytes_that_it_has_for_ever() {
         let length = (golden.len() - "01LENGTH".len()) / 2;
         let golden = golden.replace("LENGTH", &format!("{length:08x}"));
         let bytes = frame.write().expect("it is short");
-        let written: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut written = String::new();
+        for byte in &bytes {
+            write!(written, "{byte:02x}").expect("a string takes it");
+        }
         assert_eq!(written, golden, "{frame:?}");
         assert_eq!(Frame::read(&bytes), Ok(Read::Frame(frame.clone(), bytes.len())));
         // And whatever comes behind it.

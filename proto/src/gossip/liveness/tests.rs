@@ -10,7 +10,7 @@ fn nodes(count: usize, dice: &mut Dice) -> BTreeSet<NodeId> {
 fn seen_from(side: &BTreeSet<NodeId>, nodes: &BTreeSet<NodeId>) -> Reports {
     let mut reports = Reports::default();
     for observer in side {
-        for node in Neighbours::of(*observer, nodes.iter().copied()).all() {
+        for node in Neighbours::of(*observer, nodes).all() {
             reports.set(*observer, node, !side.contains(&node));
         }
     }
@@ -69,7 +69,9 @@ fn who_is_seen_again_is_not_down() {
     let lives: BTreeSet<_> = nodes.iter().copied().filter(|it| *it != gone).collect();
     let mut reports = seen_from(&lives, &nodes);
     assert_eq!(reports.down(&nodes), BTreeSet::from([gone]));
-    lives.iter().for_each(|observer| reports.set(*observer, gone, false));
+    for observer in &lives {
+        reports.set(*observer, gone, false);
+    }
     assert_eq!(reports.down(&nodes), BTreeSet::new());
     assert!(reports.seen_by.is_empty());
 }

@@ -25,7 +25,7 @@ impl<S: Surroundings> Mesh<S> {
                 _ => Arc::new(Owner::learn(delta, &mut self.surroundings)?),
             };
             self.surroundings.learned(&owner);
-            self.know_shared(owner, now);
+            self.know_shared(&owner, now);
             return Ok(Taken::Step);
         };
         let former = owner.head().to_owned();
@@ -57,14 +57,14 @@ impl<S: Surroundings> Mesh<S> {
 
     /// Knows a node that was not known.
     pub(super) fn know(&mut self, owner: Owner, now: Moment) {
-        self.know_shared(Arc::new(owner), now);
+        self.know_shared(&Arc::new(owner), now);
     }
 
-    fn know_shared(&mut self, owner: Arc<Owner>, now: Moment) {
+    fn know_shared(&mut self, owner: &Arc<Owner>, now: Moment) {
         let id = owner.id();
         self.heads.step(id, None, Some(owner.head()));
         let known = Known {
-            owner: Arc::clone(&owner),
+            owner: Arc::clone(owner),
             heard: now,
             parent: None,
             pruned: Slots::default(),
@@ -73,7 +73,7 @@ impl<S: Surroundings> Mesh<S> {
         self.known.insert(id, known);
         self.do_this(Effect::Node(id));
         let keys = owner.state().entries().map(|(key, _)| *key).collect();
-        self.follow_up(&owner, keys, now);
+        self.follow_up(owner, keys, now);
         self.judge_waiting(id);
         self.survey_soon(now);
     }

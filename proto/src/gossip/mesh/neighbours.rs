@@ -145,10 +145,6 @@ impl<S: Surroundings> Mesh<S> {
         }
     }
 
-    pub(super) fn not_reached(&mut self, _node: NodeId, _now: Moment) {
-        // The next try is due whether this one failed or has not ended yet.
-    }
-
     /// A visit is over, unless the other one has become a neighbour.
     pub(super) fn leave(&mut self, id: LinkId, now: Moment) {
         let Some(link) = self.links.get(&id) else { return };
@@ -170,17 +166,19 @@ impl<S: Surroundings> Mesh<S> {
         self.is_surveying = false;
         let nodes: BTreeSet<_> = self.known.keys().copied().collect();
         self.see_who_is_down(&nodes);
-        let alive = nodes.difference(&self.down).copied();
-        let mut neighbours = Neighbours::of(self.me, alive).all();
+        let alive = &nodes - &self.down;
+        let mut neighbours = Neighbours::of(self.me, &alive).all();
         // Those that this node has to see, whether they are down or not.
-        neighbours.extend(Neighbours::of(self.me, nodes.iter().copied()).all());
+        neighbours.extend(Neighbours::of(self.me, &nodes).all());
         let former = std::mem::replace(&mut self.neighbours, neighbours);
         let gone: Vec<_> = former.difference(&self.neighbours).copied().collect();
         for node in gone {
             self.lost.remove(&node);
             let links = self.links.iter().filter(|(_, link)| link.node == node);
             let links: Vec<_> = links.map(|(id, _)| *id).collect();
-            links.into_iter().for_each(|id| self.at(now + VISIT, Timer::Leave(id)));
+            for id in links {
+                self.at(now + VISIT, Timer::Leave(id));
+            }
             if self.sees_down(node) {
                 self.say(seen_down(node, false).into_iter().collect(), now);
             }
@@ -255,13 +253,10 @@ impl<S: Surroundings> Mesh<S> {
         let Some(change) = seen_down(node, true) else { return false };
         let key: Key = change.key;
         let said = self.unsaid.iter().rev().find(|change| change.key == key);
-        match said {
-            Some(change) => change.value.is_some(),
-            None => {
-                let own = self.saying.as_deref().unwrap_or(self.own());
-                own.state().get(&key).is_some()
-            }
+        if let Some(change) = said {
+            return change.value.is_some();
         }
+        self.saying.as_deref().unwrap_or(self.own()).state().get(&key).is_some()
     }
 
     /// Has a link send a frame.

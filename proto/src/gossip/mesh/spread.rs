@@ -113,7 +113,9 @@ impl<S: Surroundings> Mesh<S> {
         self.is_telling = false;
         let telling = self.links.iter().filter(|(_, link)| !link.have.is_empty());
         let telling: Vec<_> = telling.map(|(id, _)| *id).collect();
-        telling.into_iter().for_each(|id| self.do_this(Effect::Wake(id)));
+        for id in telling {
+            self.do_this(Effect::Wake(id));
+        }
     }
 
     fn told(&mut self, id: LinkId, delta: Delta, now: Moment) {

@@ -22,8 +22,6 @@ use crate::{
 
 /// How long storing takes.
 const STORE: Duration = Duration::from_micros(500);
-/// How long somebody who does not answer is waited for.
-const NO_ANSWER: Duration = Duration::from_secs(3);
 /// How long it takes until a link over which nothing comes is given up.
 const IDLE: Duration = Duration::from_secs(6);
 /// What a packet adds to what is sent in it: IPv6, UDP, QUIC.
@@ -52,7 +50,6 @@ enum What {
     Passed(usize),
     Deliver(LinkId, usize, Frame),
     Connected { from: usize, to: usize },
-    NotReached { at: usize, node: NodeId },
     Broken(LinkId, usize),
     Stored(usize, Position),
 }
@@ -220,7 +217,7 @@ impl Net {
         links.sort_unstable_by_key(|(id, _)| *id);
         for (id, ends) in links {
             let other = if ends[0] == index { ends[1] } else { ends[0] };
-            self.push(IDLE, What::Broken(id, other));
+            self.push(self.now + IDLE, What::Broken(id, other));
         }
     }
 
@@ -305,7 +302,7 @@ impl Net {
             }
             self.step();
         }
-        Some(self.now - start)
+        Some(self.now.saturating_sub(start))
     }
 
     /// Whether all nodes that run know the same.
@@ -356,7 +353,6 @@ impl Net {
                 }
             }
             What::Connected { from, to } => self.connect(from, to),
-            What::NotReached { at, node } => self.handle(at, Event::NotReached(node)),
             What::Broken(link, at) => {
                 self.links.remove(&link);
                 self.handle(at, Event::Down(link));
@@ -375,19 +371,18 @@ impl Net {
                 Effect::Wake(link) => self.pump(index, link),
                 Effect::Dial(node) => self.dial(index, node),
                 Effect::Seek if index > 0 => self.connect(index, 0),
-                Effect::Seek => {}
                 Effect::Close(link, fault) => {
                     *self.peers[index].faults.entry(fault).or_default() += 1;
                     if let Some(cable) = self.links.get(&link) {
                         let [a, b] = cable.ends;
                         let (other, delay) = (if a == index { b } else { a }, cable.delay);
-                        self.push(delay, What::Broken(link, other));
+                        self.push(self.now + delay, What::Broken(link, other));
                     }
                 }
                 Effect::Store => {
                     if let Some(saying) = self.peers[index].mesh.saying() {
                         let position = saying.head().position;
-                        self.push(STORE, What::Stored(index, position));
+                        self.push(self.now + STORE, What::Stored(index, position));
                     }
                 }
                 Effect::Alarm(alarm) => self.peers[index].alarms.push(alarm),
@@ -397,10 +392,10 @@ impl Net {
                             .held(index, Identifier::from_bits(subject.identifier))
                             .is_some_and(|by| by != index)
                     {
-                        self.heard.push(self.now - *since);
+                        self.heard.push(self.now.saturating_sub(*since));
                     }
                 }
-                Effect::Node(_) => {}
+                Effect::Seek | Effect::Node(_) => {}
             }
         }
         self.set_due(index);
@@ -408,12 +403,9 @@ impl Net {
 
     fn dial(&mut self, from: usize, node: NodeId) {
         let to = self.by_node.get(&node).copied();
-        match to.filter(|to| self.peers[*to].is_up && self.sides[*to] == self.sides[from]) {
-            Some(to) => {
-                let delay = self.delay(from, to) * 3;
-                self.push(delay, What::Connected { from, to });
-            }
-            None => self.push(NO_ANSWER, What::NotReached { at: from, node }),
+        if let Some(to) = to {
+            let delay = self.delay(from, to) * 3;
+            self.push(self.now + delay, What::Connected { from, to });
         }
     }
 
@@ -437,7 +429,8 @@ impl Net {
     fn delay(&self, a: usize, b: usize) -> Duration {
         let pair = (a.min(b) as u64) << 32 | a.max(b) as u64;
         let (least, most) = self.distances.round_trip;
-        let spread = u64::try_from((most - least).as_micros()).unwrap_or(u64::MAX).max(1);
+        let spread =
+            u64::try_from(most.saturating_sub(least).as_micros()).unwrap_or(u64::MAX).max(1);
         let micros = Dice::new(pair).below(spread);
         (least + Duration::from_micros(micros)) / 2
     }
@@ -459,7 +452,7 @@ impl Net {
             }
             let arrives = (self.now + delay).max(cable.last[end]);
             cable.last[end] = arrives;
-            self.push(arrives - self.now, What::Deliver(link, to, frame));
+            self.push(arrives, What::Deliver(link, to, frame));
         }
         if sent > 0 {
             let packets = sent.div_ceil(1200);
@@ -467,9 +460,9 @@ impl Net {
         }
     }
 
-    fn push(&mut self, after: Duration, what: What) {
+    fn push(&mut self, at: Moment, what: What) {
         self.count += 1;
-        self.queue.push(Reverse((self.now + after, self.count)));
+        self.queue.push(Reverse((at, self.count)));
         self.waiting.insert(self.count, what);
     }
 
@@ -479,7 +472,7 @@ impl Net {
         let due = due.max(self.now);
         if peer.due.is_none_or(|earlier| due < earlier) {
             peer.due = Some(due);
-            self.push(due - self.now, What::Passed(index));
+            self.push(due, What::Passed(index));
         }
     }
 }

@@ -45,7 +45,9 @@ proptest! {
     fn other_states_have_other_digests(one in changes(), other in changes()) {
         let [one, other] = [one, other].map(|changes| {
             let mut state = State::default();
-            changes.iter().for_each(|change| state.change(change));
+            for change in &changes {
+                state.change(change);
+            }
             state
         });
         prop_assert_eq!(one.entries().eq(other.entries()), one.digest() == other.digest());
