@@ -15,7 +15,10 @@ use aya::{
     programs::SchedClassifier,
 };
 use ila_proto::{
-    abi::{GONE_INTERFACES, HostConfig, MAP_EVENTS, MAP_MONITOR, PROGRAM_EGRESS, PROGRAM_INGRESS},
+    abi::{
+        GONE_INTERFACES, HostConfig, MAP_COUNTS, MAP_EVENTS, MAP_MISSED, MAP_WANTED,
+        PROGRAM_EGRESS, PROGRAM_INGRESS,
+    },
     api::{Hook, InterfaceName},
 };
 
@@ -254,8 +257,9 @@ fn open_map(maps: &Path, name: &'static str) -> Result<Map, DatapathError> {
     let data = MapData::from_pin(maps.join(name)).map_err(failed)?;
     match name {
         MAP_EVENTS => Ok(Map::RingBuf(data)),
-        MAP_MONITOR => Ok(Map::Array(data)),
-        ila_proto::abi::MAP_COUNTS => Ok(Map::PerCpuHashMap(data)),
+        MAP_WANTED => Ok(Map::Array(data)),
+        MAP_MISSED => Ok(Map::PerCpuArray(data)),
+        MAP_COUNTS => Ok(Map::PerCpuHashMap(data)),
         _ => Ok(Map::HashMap(data)),
     }
 }

@@ -3,7 +3,10 @@
 //! kernel's answer to a system call. What takes longer happens outside, in
 //! [`crate::lifecycle`], between two calls.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use ila_proto::{
     abi::{
@@ -105,7 +108,7 @@ impl Owner {
         let stale = datapath.tables.set_elsewhere(&desired.mappings)?;
         tell_of_stale(stale);
         // Those of an agent that was killed do not listen any more.
-        datapath.tables.set_listeners(0)?;
+        datapath.tables.want_events(Duration::ZERO)?;
         Ok(Self {
             config,
             uplinks,
@@ -346,12 +349,13 @@ impl Owner {
 
     /// How many events the programs could not tell of, ever.
     pub fn missed_events(&self) -> Result<u64, Refusal> {
-        Ok(self.datapath.tables.monitor()?.missed)
+        Ok(self.datapath.tables.missed_events()?)
     }
 
-    /// Tells the programs how many listen to their events.
-    pub fn set_listeners(&mut self, listeners: u64) -> Result<(), Refusal> {
-        Ok(self.datapath.tables.set_listeners(listeners)?)
+    /// Has the programs tell of dropped packets for so long from now on; not
+    /// any more if that is zero.
+    pub fn want_events(&mut self, lasting: Duration) -> Result<(), Refusal> {
+        Ok(self.datapath.tables.want_events(lasting)?)
     }
 
     /// What the agent is doing.

@@ -2,7 +2,7 @@
 //! agent.
 //!
 //! ```text
-//!  BPF_DIR/v2/                        changes with the layout of what is shared
+//!  BPF_DIR/v3/                        changes with the layout of what is shared
 //!    maps-MEANING/ILA_MAPPINGS …      the tables; one folder per SIR prefixes and checksum mode
 //!    programs-CONTENT/ila_egress …    the programs; one folder per object and configuration
 //!    links/INTERFACE                  a TCX link

@@ -4,18 +4,23 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
     os::fd::{AsFd as _, BorrowedFd},
+    time::Duration,
 };
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuHashMap, PerCpuValues},
+    maps::{
+        Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray, PerCpuHashMap,
+        PerCpuValues,
+    },
     util::nr_cpus,
 };
 use ila_proto::abi::{
     FATE_SLOTS, FateCount, GONE_INTERFACES, InterfaceCounts, Layout, LocatorKey, LocatorValue,
-    MAP_COUNTS, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAP_MONITOR, MappingKey, MappingValue,
-    Monitor, Place,
+    MAP_COUNTS, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAP_MISSED, MAP_WANTED, MappingKey,
+    MappingValue, Place,
 };
+use nix::time::ClockId;
 
 use super::{DatapathError, bpf};
 
@@ -27,13 +32,15 @@ pub struct Tables {
     mappings: HashMap<MapData, Plain<MappingKey>, Plain<MappingValue>>,
     locators: HashMap<MapData, Plain<LocatorKey>, Plain<LocatorValue>>,
     counts: PerCpuHashMap<MapData, u32, Plain<InterfaceCounts>>,
-    monitor: Array<MapData, Plain<Monitor>>,
+    wanted: Array<MapData, u64>,
+    missed: PerCpuArray<MapData, u64>,
     events: Option<MapData>,
 }
 
 impl Tables {
     /// The names of all tables.
-    pub const NAMES: [&str; 5] = [MAP_MAPPINGS, MAP_LOCATORS, MAP_COUNTS, MAP_MONITOR, MAP_EVENTS];
+    pub const NAMES: [&str; 6] =
+        [MAP_MAPPINGS, MAP_LOCATORS, MAP_COUNTS, MAP_WANTED, MAP_MISSED, MAP_EVENTS];
 
     /// Those of programs that were just loaded.
     pub fn of(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
@@ -48,7 +55,8 @@ impl Tables {
             mappings: open(MAP_MAPPINGS)?.try_into().map_err(error(MAP_MAPPINGS))?,
             locators: open(MAP_LOCATORS)?.try_into().map_err(error(MAP_LOCATORS))?,
             counts: open(MAP_COUNTS)?.try_into().map_err(error(MAP_COUNTS))?,
-            monitor: open(MAP_MONITOR)?.try_into().map_err(error(MAP_MONITOR))?,
+            wanted: open(MAP_WANTED)?.try_into().map_err(error(MAP_WANTED))?,
+            missed: open(MAP_MISSED)?.try_into().map_err(error(MAP_MISSED))?,
             events: match open(MAP_EVENTS)? {
                 Map::RingBuf(data) => Some(data),
                 _ => return Err(DatapathError::Missing(MAP_EVENTS)),
@@ -175,15 +183,20 @@ impl Tables {
         all.collect::<Result<_, _>>().map_err(error(MAP_COUNTS))
     }
 
-    /// Tells the programs whether anybody listens to events.
-    pub fn set_listeners(&mut self, listeners: u64) -> Result<(), DatapathError> {
-        let monitor = Monitor { listeners, ..self.monitor()? };
-        self.monitor.set(0, Plain(monitor), 0).map_err(error(MAP_MONITOR))
+    /// Has the programs make events for so long from now on; none any more if
+    /// that is zero.
+    pub fn want_events(&mut self, lasting: Duration) -> Result<(), DatapathError> {
+        let now = ClockId::CLOCK_MONOTONIC.now().map_err(|it| refused(MAP_WANTED)(it.into()))?;
+        let until = Duration::from(now) + lasting;
+        let until = if lasting.is_zero() { 0 } else { until.as_nanos() };
+        let until = u64::try_from(until).unwrap_or(u64::MAX);
+        self.wanted.set(0, until, 0).map_err(error(MAP_WANTED))
     }
 
-    /// Who listens to events, and how many they missed.
-    pub fn monitor(&self) -> Result<Monitor, DatapathError> {
-        self.monitor.get(&0, 0).map(|Plain(monitor)| monitor).map_err(error(MAP_MONITOR))
+    /// How many events there was no room for, ever.
+    pub fn missed_events(&self) -> Result<u64, DatapathError> {
+        let cpus = self.missed.get(&0, 0).map_err(error(MAP_MISSED))?;
+        Ok(cpus.iter().sum())
     }
 
     /// What the first CPU has stays, the others start from nothing.

@@ -15,6 +15,7 @@ mod fates;
 mod generate;
 mod harness;
 mod model;
+mod monitor;
 mod ndp;
 mod owner;
 mod translation;

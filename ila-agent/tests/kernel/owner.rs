@@ -23,17 +23,17 @@ use tempfile::TempDir;
 use crate::harness::CONTAINER_MAC;
 
 /// A BPF file system of this thread's own.
-const BPF_DIR: &str = "/sys/fs/bpf/ila";
+pub const BPF_DIR: &str = "/sys/fs/bpf/ila";
 
-/// An agent's folders.
-struct Host {
+/// An agent's configuration and folders.
+pub struct Agent {
     config: Config,
     runtime_dir: TempDir,
 }
 
-impl Host {
+impl Agent {
     /// One whose configuration has these lines more.
-    fn new(lines: &str) -> Self {
+    pub fn new(lines: &str) -> Self {
         unshare(CloneFlags::CLONE_NEWNS).expect("this needs root");
         let none = None::<&str>;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("root may");
@@ -48,15 +48,16 @@ impl Host {
     }
 
     /// Its tables and programs, which no interface runs.
-    fn datapath(&self) -> Datapath {
+    pub fn datapath(&self) -> Datapath {
         let constants = host_config(&self.config, &[], None);
         let opened = Datapath::open(&constants, best_hook(), Path::new(BPF_DIR), &[]);
         opened.expect("the kernel takes them")
     }
 
-    fn own(&self, datapath: Datapath) {
+    pub fn owner(&self, datapath: Datapath) -> Owner {
         let store = Store::open(self.runtime_dir.path()).expect("it can be made");
-        Owner::new(self.config.clone(), Vec::new(), datapath, store, 1500).expect("it can be");
+        let owner = Owner::new(self.config.clone(), Vec::new(), datapath, store, 1500);
+        owner.expect("the tables take it")
     }
 }
 
@@ -69,12 +70,12 @@ fn there(bits: u64) -> MappingValue {
 /// would not start any more.
 #[test]
 fn full_tables_have_room_for_other_mappings() {
-    let host = Host::new(
+    let agent = Agent::new(
         "[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:b:1::/64\"\n\
          [[mapping]]\nidentifier = \"2000:0:0:b2\"\nlocator = \"2001:db8:b:1::/64\"\n",
     );
-    let desired = Desired::of(&host.config);
-    let mut datapath = host.datapath();
+    let desired = Desired::of(&agent.config);
+    let mut datapath = agent.datapath();
     let here = Place::Here { interface: 7, mac: CONTAINER_MAC };
     let here = (MappingKey(0xa1), MappingValue::new(here));
     // One of those that are wanted is there, with another value.
@@ -91,9 +92,9 @@ fn full_tables_have_room_for_other_mappings() {
     let one_more = datapath.tables.set_locator(LocatorKey(0), value);
     one_more.expect_err("the table is full");
 
-    host.own(datapath);
+    drop(agent.owner(datapath));
 
-    let tables = host.datapath().tables;
+    let tables = agent.datapath().tables;
     let mappings: BTreeMap<_, _> =
         tables.mappings().expect("they can be read").into_iter().collect();
     // The container's is there until it is adopted.

@@ -77,7 +77,7 @@ fn detaching_takes_the_programs_off_and_leaves_nothing_pinned() {
 fn links_of_interfaces_that_are_gone_are_cleared_away() {
     let overlay = Overlay::of("gone", "two-hosts");
     let links = || {
-        let layout = overlay.pins("h1").join("v2/links");
+        let layout = overlay.pins("h1").join("v3/links");
         fs::read_dir(layout).expect("the agent has made it").count()
     };
     assert_eq!(links(), 3, "up0, a1, a2");
@@ -175,7 +175,7 @@ fn filters_of_another_agent_are_neither_replaced_nor_taken_away() {
 #[test]
 fn an_agent_knows_its_own_programs_whenever_it_was_killed() {
     let overlay = attached_by("clsact");
-    let mark = overlay.pins("h1").join("v2/filters/up0");
+    let mark = overlay.pins("h1").join("v3/filters/up0");
     let restart = |hook: &str| {
         let keep = overlay.start_agent("h1");
         assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
