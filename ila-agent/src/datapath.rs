@@ -15,13 +15,17 @@ use aya::{
     programs::SchedClassifier,
 };
 use ila_proto::{
-    abi::{GONE_INTERFACES, HostConfig, MAP_EVENTS, MAP_MONITOR, PROGRAM_EGRESS, PROGRAM_INGRESS},
+    abi::{
+        GONE_INTERFACES, HostConfig, MAP_COUNTS, MAP_EVENTS, MAP_MISSED, MAP_WANTED,
+        PROGRAM_EGRESS, PROGRAM_INGRESS,
+    },
     api::{Hook, InterfaceName},
 };
 
 mod attach;
 pub mod bpf;
 mod events;
+mod filter;
 mod loaded;
 mod pins;
 mod tables;
@@ -134,7 +138,8 @@ impl fmt::Debug for Datapath {
 impl Datapath {
     /// Takes over the tables and programs that are pinned below `bpf_dir` and
     /// fit, and loads those that do not. What is attached stays as it is. Fails
-    /// if one of `uplinks` runs the program of an agent with other pins.
+    /// before it makes anything if one of `uplinks` runs the program of an agent
+    /// with other pins.
     pub fn open(
         config: &HostConfig,
         hook: Hook,
@@ -142,6 +147,7 @@ impl Datapath {
         uplinks: &[InterfaceName],
     ) -> Result<Self, DatapathError> {
         let pins = Pins::lock(bpf_dir)?;
+        uplinks.iter().try_for_each(|it| attach::refuse_foreign(&pins, Role::Uplink, it))?;
         let (maps, programs) = (pins.maps(config), pins.programs(OBJECT, config));
         if !is_whole(&programs, Loaded::pinned()) || !is_whole(&maps, Tables::NAMES) {
             // Whatever is there of them, an agent was killed while making it.
@@ -155,15 +161,11 @@ impl Datapath {
             SchedClassifier::from_pin(programs.join(role.program()))
                 .map_err(|error| DatapathError::Load(error.into()))
         };
-        let ingress = open(Role::Uplink)?;
-        if hook == Hook::Tcx {
-            uplinks.iter().try_for_each(|it| attach::refuse_foreign(&pins, &ingress, it))?;
-        }
         Ok(Self {
             hook,
             tables: Tables::from(|name| open_map(&maps, name))?,
             egress: open(Role::Container)?,
-            ingress,
+            ingress: open(Role::Uplink)?,
             attached: BTreeMap::new(),
             maps,
             programs,
@@ -184,7 +186,7 @@ impl Datapath {
     }
 
     /// Has an interface, whose number is `index`, run the program for `role`.
-    /// If it runs one already, that is replaced between two packets.
+    /// If it runs one of ours already, that is replaced between two packets.
     pub fn attach(
         &mut self,
         interface: &InterfaceName,
@@ -196,7 +198,7 @@ impl Datapath {
             Role::Container => &mut self.egress,
             Role::Uplink => &mut self.ingress,
         };
-        attach::attach(&self.pins, self.hook, program, interface, index)?;
+        attach::attach(&self.pins, self.hook, (role, program), interface, index)?;
         self.attached.insert(interface.clone(), index);
         Ok(())
     }
@@ -255,8 +257,9 @@ fn open_map(maps: &Path, name: &'static str) -> Result<Map, DatapathError> {
     let data = MapData::from_pin(maps.join(name)).map_err(failed)?;
     match name {
         MAP_EVENTS => Ok(Map::RingBuf(data)),
-        MAP_MONITOR => Ok(Map::Array(data)),
-        ila_proto::abi::MAP_COUNTS => Ok(Map::PerCpuHashMap(data)),
+        MAP_WANTED => Ok(Map::Array(data)),
+        MAP_MISSED => Ok(Map::PerCpuArray(data)),
+        MAP_COUNTS => Ok(Map::PerCpuHashMap(data)),
         _ => Ok(Map::HashMap(data)),
     }
 }

@@ -3,7 +3,10 @@
 //! kernel's answer to a system call. What takes longer happens outside, in
 //! [`crate::lifecycle`], between two calls.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use ila_proto::{
     abi::{
@@ -89,7 +92,9 @@ pub struct Owner {
 
 impl Owner {
     /// An owner of nothing but the mappings that the configuration names, which
-    /// are in the kernel's table then. No program is attached yet.
+    /// are in the kernel's table then, in place of those that an earlier agent
+    /// was told. Those to containers here stay for [`Owner::adopt`]. No program
+    /// is attached yet.
     pub fn new(
         config: Config,
         uplinks: Vec<(InterfaceName, u32)>,
@@ -98,13 +103,12 @@ impl Owner {
         mtu: u32,
     ) -> Result<Self, DatapathError> {
         let desired = Desired::of(&config);
-        for (&key, &value) in &desired.locators {
-            datapath.tables.set_locator(key, value)?;
-        }
-        let (keys, values): (Vec<_>, Vec<_>) = desired.mappings.into_iter().unzip();
-        datapath.tables.set_mappings(&keys, &values)?;
+        // Locators first: what a mapping leads to has to find back.
+        datapath.tables.set_locators(&desired.locators)?;
+        let stale = datapath.tables.set_elsewhere(&desired.mappings)?;
+        tell_of_stale(stale);
         // Those of an agent that was killed do not listen any more.
-        datapath.tables.set_listeners(0)?;
+        datapath.tables.want_events(Duration::ZERO)?;
         Ok(Self {
             config,
             uplinks,
@@ -197,11 +201,7 @@ impl Owner {
             desired.mappings.insert(key, MappingValue::NONE);
         }
         let keys = desired.mappings.into_keys().collect();
-        let stale = self.datapath.tables.retain_mappings(&keys)?;
-        if stale > 0 {
-            tracing::info!(stale, "mappings of an earlier agent removed");
-        }
-        self.datapath.tables.retain_locators(&desired.locators.into_keys().collect())?;
+        tell_of_stale(self.datapath.tables.retain_mappings(&keys)?);
         Ok(self.datapath.clear_stale()?)
     }
 
@@ -349,12 +349,13 @@ impl Owner {
 
     /// How many events the programs could not tell of, ever.
     pub fn missed_events(&self) -> Result<u64, Refusal> {
-        Ok(self.datapath.tables.monitor()?.missed)
+        Ok(self.datapath.tables.missed_events()?)
     }
 
-    /// Tells the programs how many listen to their events.
-    pub fn set_listeners(&mut self, listeners: u64) -> Result<(), Refusal> {
-        Ok(self.datapath.tables.set_listeners(listeners)?)
+    /// Has the programs tell of dropped packets for so long from now on; not
+    /// any more if that is zero.
+    pub fn want_events(&mut self, lasting: Duration) -> Result<(), Refusal> {
+        Ok(self.datapath.tables.want_events(lasting)?)
     }
 
     /// What the agent is doing.
@@ -482,6 +483,12 @@ impl Owner {
 /// `index`.
 const fn here(identifier: Identifier, index: u32) -> MappingValue {
     MappingValue::new(Place::Here { interface: index, mac: netlink::container_mac(identifier) })
+}
+
+fn tell_of_stale(mappings: usize) {
+    if mappings > 0 {
+        tracing::info!(mappings, "mappings of an earlier agent removed");
+    }
 }
 
 fn describe(counts: &Counts) -> Vec<Counter> {

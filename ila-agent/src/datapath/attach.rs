@@ -5,9 +5,9 @@ use std::{io, os::fd::AsFd as _};
 
 use aya::{
     programs::{
-        Link as _, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        Link as _, LinkOrder, ProgramInfo, SchedClassifier, TcAttachType,
         links::FdLink,
-        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
     },
     util::KernelVersion,
 };
@@ -15,16 +15,12 @@ use ila_proto::api::{Hook, InterfaceName};
 use nix::errno::Errno;
 
 use super::{
-    DatapathError, bpf,
+    DatapathError, Role, bpf, filter,
     pins::{self, Pins},
 };
 
 /// TCX came with Linux 6.6.
 const FIRST_WITH_TCX: KernelVersion = KernelVersion::new(6, 6, 0);
-
-/// Where our clsact filter is among others, so that it is found again.
-const PRIORITY: u16 = 0x494c;
-const HANDLE: TcHandle = TcHandle::new(0, 1);
 
 /// The best hook that this kernel has.
 #[must_use]
@@ -35,14 +31,16 @@ pub fn best_hook() -> Hook {
     }
 }
 
-/// Has `interface`, whose number is `index`, run `program` by `hook`.
+/// Has `interface`, whose number is `index`, run `program`, which is that for
+/// `role`, by `hook`. Fails if it runs that of another agent.
 pub fn attach(
     pins: &Pins,
     hook: Hook,
-    program: &mut SchedClassifier,
+    (role, program): (Role, &mut SchedClassifier),
     interface: &InterfaceName,
     index: u32,
 ) -> Result<(), DatapathError> {
+    refuse_foreign(pins, role, interface)?;
     match hook {
         Hook::Tcx => {
             attach_link(pins, program, interface, index)?;
@@ -107,24 +105,28 @@ fn attach_link(
     Ok(())
 }
 
-/// Fails if an interface without a link among our pins runs a program of ours:
-/// it acts by tables that this agent does not keep, and would come first.
+/// Fails if an interface runs the program for `role`, by whichever hook, and it
+/// is not pinned among ours: that of another agent, which acts by tables that
+/// this one does not keep. Beside it ours would not see a packet, or not as it
+/// came; in its place it would leave the other agent's containers without one.
 pub fn refuse_foreign(
     pins: &Pins,
-    program: &SchedClassifier,
+    role: Role,
     interface: &InterfaceName,
 ) -> Result<(), DatapathError> {
-    if pins.linked()?.contains(interface) {
-        return Ok(());
-    }
-    let failed = |error: ProgramError| DatapathError::Attach {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| DatapathError::Attach {
         interface: interface.clone(),
-        source: error.into(),
+        source: error,
     };
-    let own = program.info().map_err(failed)?;
-    let query = SchedClassifier::query_tcx(interface.as_str(), TcAttachType::Ingress);
-    let (_, others) = query.map_err(failed)?;
-    if others.iter().any(|other| other.name() == own.name()) {
+    let mut there = Vec::from_iter(filter::program(interface).map_err(|it| failed(it.into()))?);
+    if best_hook() == Hook::Tcx {
+        let query = SchedClassifier::query_tcx(interface.as_str(), TcAttachType::Ingress);
+        let (_, links) = query.map_err(|error| failed(error.into()))?;
+        let same = links.iter().filter(|program| program.name() == role.program().as_bytes());
+        there.extend(same.map(ProgramInfo::id));
+    }
+    let own = pins.program_numbers()?;
+    if there.iter().any(|program| !own.contains(program)) {
         return Err(DatapathError::Foreign(interface.clone()));
     }
     Ok(())
@@ -154,11 +156,12 @@ fn attach_filter(
     };
     add_clsact(interface.as_str()).map_err(|error| failed(error.into()))?;
     pins.mark_filter(interface)?;
-    let there = filter(interface).map_err(|error| failed(error.into()))?;
+    let there = filter::at(interface).map_err(|error| failed(error.into()))?;
     let attached = match program.attach_to_link(there) {
         // There is none to replace.
         Err(_) => {
-            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+            let options =
+                NlOptions { priority: filter::PRIORITY, handle: filter::HANDLE, classid: None };
             program.attach_with_options(
                 interface.as_str(),
                 TcAttachType::Ingress,
@@ -176,18 +179,20 @@ fn attach_filter(
 
 fn detach_filter(pins: &Pins, interface: &InterfaceName) -> Result<(), DatapathError> {
     if pins.filtered()?.contains(interface) {
+        // By now it may be another agent's, on an interface that was made anew.
+        let own = pins.program_numbers()?;
+        let is_own = filter::program(interface).map(|it| it.is_some_and(|it| own.contains(&it)));
         // Fails where interface or filter are gone, which is as well.
-        if let Err(error) = filter(interface).map(SchedClassifierLink::detach) {
+        let detached = match is_own {
+            Ok(true) => filter::at(interface).map(SchedClassifierLink::detach).map(drop),
+            other => other.map(drop),
+        };
+        if let Err(error) = detached {
             tracing::debug!(%interface, %error, "no filter to take away");
         }
         pins.unmark_filter(interface)?;
     }
     Ok(())
-}
-
-/// Our filter on an interface, whether it is there or not.
-fn filter(interface: &InterfaceName) -> io::Result<SchedClassifierLink> {
-    SchedClassifierLink::attached(interface.as_str(), TcAttachType::Ingress, PRIORITY, HANDLE, None)
 }
 
 fn add_clsact(interface: &str) -> Result<(), TcError> {

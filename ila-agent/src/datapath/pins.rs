@@ -2,7 +2,7 @@
 //! agent.
 //!
 //! ```text
-//!  BPF_DIR/v2/                        changes with the layout of what is shared
+//!  BPF_DIR/v3/                        changes with the layout of what is shared
 //!    maps-MEANING/ILA_MAPPINGS …      the tables; one folder per SIR prefixes and checksum mode
 //!    programs-CONTENT/ila_egress …    the programs and the array in which they find each other;
 //!                                     one folder per object and configuration
@@ -11,10 +11,14 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     fs::{self, DirBuilder, File},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::{
+        fd::AsFd as _,
+        unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -28,7 +32,10 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-use super::{DatapathError, Plain};
+use super::{DatapathError, Plain, bpf};
+
+/// How the name of a folder of programs starts, in every layout.
+const PROGRAMS: &str = "programs-";
 
 /// Where the BPF file system is on every distribution.
 const BPF_FS: &str = "/sys/fs/bpf";
@@ -72,7 +79,7 @@ impl Pins {
         let mut hasher = DefaultHasher::new();
         object.hash(&mut hasher);
         Plain(*config).bytes().hash(&mut hasher);
-        self.current().join(format!("programs-{:016x}", hasher.finish()))
+        self.current().join(format!("{PROGRAMS}{:016x}", hasher.finish()))
     }
 
     /// The link of an interface.
@@ -105,6 +112,24 @@ impl Pins {
     /// The interfaces with a filter, in any layout.
     pub fn filtered(&self) -> Result<Vec<InterfaceName>, DatapathError> {
         self.interfaces("filters")
+    }
+
+    /// The numbers of all programs that are pinned here, in any layout. Whatever
+    /// an interface runs of ours is among them: programs are pinned before they
+    /// are attached, until none runs them.
+    pub fn program_numbers(&self) -> Result<BTreeSet<u32>, DatapathError> {
+        let mut found = BTreeSet::new();
+        for version in list(&self.root)? {
+            for folder in list(&version)?.iter().filter(|folder| is_of_programs(folder)) {
+                for path in list(folder)? {
+                    let number = bpf::open_pin(&path)
+                        .and_then(|program| bpf::program_number(program.as_fd()))
+                        .map_err(pin("open the program at", &path))?;
+                    found.insert(number);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Removes everything that is not the link of one of `links`, the mark of
@@ -188,6 +213,10 @@ pub fn remove(path: &Path) -> Result<(), DatapathError> {
 pub fn pin(what: &'static str, path: &Path) -> impl Fn(io::Error) -> DatapathError {
     let path = path.to_owned();
     move |source| DatapathError::Pin { what, path: path.clone(), source }
+}
+
+fn is_of_programs(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.as_bytes().starts_with(PROGRAMS.as_bytes()))
 }
 
 /// The file system reserves dots, and interfaces have no colons.

@@ -1,21 +1,26 @@
 //! The kernel's tables, as values.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt, io,
     os::fd::{AsFd as _, BorrowedFd},
+    time::Duration,
 };
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuHashMap, PerCpuValues},
+    maps::{
+        Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray, PerCpuHashMap,
+        PerCpuValues,
+    },
     util::nr_cpus,
 };
 use ila_proto::abi::{
     FATE_SLOTS, FateCount, GONE_INTERFACES, InterfaceCounts, Layout, LocatorKey, LocatorValue,
-    MAP_COUNTS, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAP_MONITOR, MappingKey, MappingValue,
-    Monitor,
+    MAP_COUNTS, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAP_MISSED, MAP_WANTED, MappingKey,
+    MappingValue, Place,
 };
+use nix::time::ClockId;
 
 use super::{DatapathError, bpf};
 
@@ -27,13 +32,15 @@ pub struct Tables {
     mappings: HashMap<MapData, Plain<MappingKey>, Plain<MappingValue>>,
     locators: HashMap<MapData, Plain<LocatorKey>, Plain<LocatorValue>>,
     counts: PerCpuHashMap<MapData, u32, Plain<InterfaceCounts>>,
-    monitor: Array<MapData, Plain<Monitor>>,
+    wanted: Array<MapData, u64>,
+    missed: PerCpuArray<MapData, u64>,
     events: Option<MapData>,
 }
 
 impl Tables {
     /// The names of all tables.
-    pub const NAMES: [&str; 5] = [MAP_MAPPINGS, MAP_LOCATORS, MAP_COUNTS, MAP_MONITOR, MAP_EVENTS];
+    pub const NAMES: [&str; 6] =
+        [MAP_MAPPINGS, MAP_LOCATORS, MAP_COUNTS, MAP_WANTED, MAP_MISSED, MAP_EVENTS];
 
     /// Those of programs that were just loaded.
     pub fn of(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
@@ -48,7 +55,8 @@ impl Tables {
             mappings: open(MAP_MAPPINGS)?.try_into().map_err(error(MAP_MAPPINGS))?,
             locators: open(MAP_LOCATORS)?.try_into().map_err(error(MAP_LOCATORS))?,
             counts: open(MAP_COUNTS)?.try_into().map_err(error(MAP_COUNTS))?,
-            monitor: open(MAP_MONITOR)?.try_into().map_err(error(MAP_MONITOR))?,
+            wanted: open(MAP_WANTED)?.try_into().map_err(error(MAP_WANTED))?,
+            missed: open(MAP_MISSED)?.try_into().map_err(error(MAP_MISSED))?,
             events: match open(MAP_EVENTS)? {
                 Map::RingBuf(data) => Some(data),
                 _ => return Err(DatapathError::Missing(MAP_EVENTS)),
@@ -77,6 +85,18 @@ impl Tables {
         values: &[MappingValue],
     ) -> Result<(), DatapathError> {
         bpf::update_batch(map_fd(self.mappings.map()), keys, values).map_err(refused(MAP_MAPPINGS))
+    }
+
+    /// Sets the mappings to other hosts: `wanted` are there afterwards, and
+    /// besides them those to this host that were. Returns how many others went.
+    pub fn set_elsewhere(
+        &mut self,
+        wanted: &BTreeMap<MappingKey, MappingValue>,
+    ) -> Result<usize, DatapathError> {
+        let known = self.mappings()?;
+        let is_here = |value: &MappingValue| matches!(value.place(), Place::Here { .. });
+        let changes = Changes::between(known, wanted, is_here);
+        changes.make(map_fd(self.mappings.map())).map_err(refused(MAP_MAPPINGS))
     }
 
     /// Forgets a mapping; one that was not known is fine.
@@ -112,15 +132,20 @@ impl Tables {
         self.locators.insert(Plain(key), Plain(value), 0).map_err(error(MAP_LOCATORS))
     }
 
-    /// Forgets all locators but those of `keys`.
-    pub fn retain_locators(&mut self, keys: &BTreeSet<LocatorKey>) -> Result<(), DatapathError> {
-        let known: Result<Vec<_>, _> = self.locators.keys().collect();
-        for Plain(key) in known.map_err(error(MAP_LOCATORS))? {
-            if !keys.contains(&key) {
-                gone_is_fine(self.locators.remove(&Plain(key))).map_err(error(MAP_LOCATORS))?;
-            }
-        }
-        Ok(())
+    /// Sets what all locators belong to: only `wanted` are there afterwards.
+    pub fn set_locators(
+        &mut self,
+        wanted: &BTreeMap<LocatorKey, LocatorValue>,
+    ) -> Result<(), DatapathError> {
+        let changes = Changes::between(self.locators()?, wanted, |_| false);
+        let made = changes.make(map_fd(self.locators.map()));
+        made.map(|_| ()).map_err(refused(MAP_LOCATORS))
+    }
+
+    /// What all locators belong to.
+    pub fn locators(&self) -> Result<Vec<(LocatorKey, LocatorValue)>, DatapathError> {
+        let none = (LocatorKey(0), LocatorValue { domain: 0, to_sir: 0, padding: 0 });
+        bpf::entries(map_fd(self.locators.map()), none).map_err(refused(MAP_LOCATORS))
     }
 
     /// Makes room for the counters of an interface, if there is none yet. A
@@ -158,15 +183,20 @@ impl Tables {
         all.collect::<Result<_, _>>().map_err(error(MAP_COUNTS))
     }
 
-    /// Tells the programs whether anybody listens to events.
-    pub fn set_listeners(&mut self, listeners: u64) -> Result<(), DatapathError> {
-        let monitor = Monitor { listeners, ..self.monitor()? };
-        self.monitor.set(0, Plain(monitor), 0).map_err(error(MAP_MONITOR))
+    /// Has the programs make events for so long from now on; none any more if
+    /// that is zero.
+    pub fn want_events(&mut self, lasting: Duration) -> Result<(), DatapathError> {
+        let now = ClockId::CLOCK_MONOTONIC.now().map_err(|it| refused(MAP_WANTED)(it.into()))?;
+        let until = Duration::from(now) + lasting;
+        let until = if lasting.is_zero() { 0 } else { until.as_nanos() };
+        let until = u64::try_from(until).unwrap_or(u64::MAX);
+        self.wanted.set(0, until, 0).map_err(error(MAP_WANTED))
     }
 
-    /// Who listens to events, and how many they missed.
-    pub fn monitor(&self) -> Result<Monitor, DatapathError> {
-        self.monitor.get(&0, 0).map(|Plain(monitor)| monitor).map_err(error(MAP_MONITOR))
+    /// How many events there was no room for, ever.
+    pub fn missed_events(&self) -> Result<u64, DatapathError> {
+        let cpus = self.missed.get(&0, 0).map_err(error(MAP_MISSED))?;
+        Ok(cpus.iter().sum())
     }
 
     /// What the first CPU has stays, the others start from nothing.
@@ -182,6 +212,36 @@ impl Tables {
         }
         let values = PerCpuValues::try_from(values).map_err(refused(MAP_COUNTS))?;
         self.counts.insert(interface, values, 0).map_err(error(MAP_COUNTS))
+    }
+}
+
+/// What it takes for a map to hold what is wanted.
+#[derive(Debug, PartialEq, Eq)]
+struct Changes<K, V> {
+    stale: Vec<K>,
+    keys: Vec<K>,
+    values: Vec<V>,
+}
+
+impl<K: Layout + Ord, V: Layout + PartialEq> Changes<K, V> {
+    /// From `known` to `wanted`, where of the rest what `stays` says is left
+    /// alone. What is there with another value is not stale: programs that read
+    /// the map would miss it for a moment.
+    fn between(known: Vec<(K, V)>, wanted: &BTreeMap<K, V>, stays: impl Fn(&V) -> bool) -> Self {
+        let known: BTreeMap<K, V> = known.into_iter().collect();
+        let is_stale = |(key, value): &(&K, &V)| !wanted.contains_key(key) && !stays(value);
+        let stale = known.iter().filter(is_stale).map(|(key, _)| *key).collect();
+        let is_new = |(key, value): &(&K, &V)| known.get(key) != Some(*value);
+        let (keys, values) = wanted.iter().filter(is_new).unzip();
+        Self { stale, keys, values }
+    }
+
+    /// Makes them, and returns how many entries were stale. Those go first:
+    /// old and new ones together may be more than the map has room for.
+    fn make(&self, map: BorrowedFd<'_>) -> io::Result<usize> {
+        bpf::delete_batch(map, &self.stale)?;
+        bpf::update_batch(map, &self.keys, &self.values)?;
+        Ok(self.stale.len())
     }
 }
 
@@ -242,5 +302,29 @@ impl<T: Layout> Plain<T> {
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: as above, no byte of it is uninitialised.
         unsafe { std::slice::from_raw_parts((&raw const self.0).cast(), size_of::<T>()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ila_proto::{addr::Locator, checksum::ChecksumDelta};
+
+    use super::*;
+
+    fn there(bits: u64) -> MappingValue {
+        let locator = Locator::from_bits(bits);
+        MappingValue::new(Place::There { locator, to_ila: ChecksumDelta::from_value(0) })
+    }
+
+    #[test]
+    fn only_what_differs_is_changed_and_nothing_is_missing_in_between() {
+        let (key, a, b) = (MappingKey, there(1), there(2));
+        let here = MappingValue::new(Place::Here { interface: 7, mac: [6, 0, 0, 0, 0, 1] });
+        let known = vec![(key(4), a), (key(9), here), (key(1), a), (key(3), here), (key(2), a)];
+        let wanted = BTreeMap::from([(key(1), a), (key(2), b), (key(3), b), (key(5), a)]);
+        let changes = Changes::between(known, &wanted, |value| *value == here);
+        // 1 is there already, 9 stays.
+        let (keys, values) = (vec![key(2), key(3), key(5)], vec![b, b, a]);
+        assert_eq!(changes, Changes { stale: vec![key(4)], keys, values });
     }
 }

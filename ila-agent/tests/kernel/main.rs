@@ -4,6 +4,8 @@
 //! summed up (`CHECKSUM_COMPLETE`) and refuse the result if that sum no longer
 //! fits the bytes. Kernels that cannot (6.1.170) run the packet without, which is
 //! said. Needs root; without it the tests fail and say so.
+//!
+//! Beside them, what the agent makes of the kernel's tables.
 
 mod budget;
 mod corpus;
@@ -13,5 +15,7 @@ mod fates;
 mod generate;
 mod harness;
 mod model;
+mod monitor;
 mod ndp;
+mod owner;
 mod translation;

@@ -73,7 +73,7 @@ fn an_agent_takes_over_what_fits() {
     let before = pinned(&overlay, "h1");
     assert_eq!(
         before.len(),
-        5 + 7 + 3,
+        6 + 7 + 3,
         "tables, programs and where they are found, links: {before:?}"
     );
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
@@ -114,11 +114,11 @@ fn a_stream_does_not_notice_that_pins_of_another_layout_are_replaced() {
             for host in HOSTS {
                 overlay.end_agent(host, signal);
                 let pins = overlay.pins(host);
-                assert_eq!(layouts(&pins), ["v2"], "{hook}");
-                fs::rename(pins.join("v2"), pins.join("v1")).expect("a bpffs can do that");
+                assert_eq!(layouts(&pins), ["v3"], "{hook}");
+                fs::rename(pins.join("v3"), pins.join("v2")).expect("a bpffs can do that");
                 agents.push(overlay.start_agent(host));
                 flows_on(&stream, BETWEEN);
-                assert_eq!(layouts(&pins), ["v2"], "{hook}: the old ones are replaced");
+                assert_eq!(layouts(&pins), ["v3"], "{hook}: the old ones are replaced");
             }
         }
         println!("{hook}");
