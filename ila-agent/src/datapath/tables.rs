@@ -158,6 +158,11 @@ impl Tables {
         all.collect::<Result<_, _>>().map_err(error(MAP_COUNTS))
     }
 
+    /// What was counted on one interface that is counted.
+    pub fn counts_of(&self, interface: u32) -> Result<Counts, DatapathError> {
+        self.counts.get(&interface, 0).map(|value| sum(&value)).map_err(error(MAP_COUNTS))
+    }
+
     /// Tells the programs whether anybody listens to events.
     pub fn set_listeners(&mut self, listeners: u64) -> Result<(), DatapathError> {
         let monitor = Monitor { listeners, ..self.monitor()? };

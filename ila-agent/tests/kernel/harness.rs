@@ -203,8 +203,7 @@ impl Host {
     }
 
     pub fn counts(&self) -> Counts {
-        let all = self.programs.tables.counts().expect("counters can be read");
-        all.into_iter().find(|(interface, _)| *interface == TEST_INTERFACE).expect("it is there").1
+        self.programs.tables.counts_of(TEST_INTERFACE).expect("counters can be read")
     }
 
     pub fn sir_address(&self, identifier: Identifier) -> Ipv6Addr {
