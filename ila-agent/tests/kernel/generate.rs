@@ -313,7 +313,8 @@ fn hop_limit(dice: &mut Dice) -> u8 {
 /// A transport header that nobody reads, and something behind it.
 fn upper(dice: &mut Dice) -> Vec<u8> {
     let length = match dice.below(20) {
-        0 | 1 => dice.within(1200, 1500),
+        // From less than an error quotes to more than the uplink carries.
+        0 | 1 => dice.within(1150, 1500),
         2 => 0,
         _ => dice.below(100),
     };
