@@ -45,16 +45,14 @@ const ERRORS: u64 = 45;
 /// millisecond: a quarter for running it, the rest for making it up.
 const FEWER: u64 = 300_000;
 
-/// So many packets meet every fate but these, which take a tag, a choice of
-/// routes, a header cut short or a kernel that refuses.
+/// So many packets meet every fate but these, which take a choice of routes, a
+/// header cut short or a kernel that refuses.
 const ENOUGH: u64 = 200_000;
-const NEVER_MET: [Fate; 9] = [
-    Fate::EgressTagged,
+const NEVER_MET: [Fate; 7] = [
     Fate::EgressNoRoute,
     Fate::EgressTruncated,
     Fate::EgressStoreFailed,
     Fate::NdpReplyFailed,
-    Fate::IngressTagged,
     Fate::IngressNoRoute,
     Fate::IngressTruncated,
     Fate::IngressStoreFailed,
@@ -114,11 +112,16 @@ impl Pair {
 
     /// Whether kernel and model agree on a packet, and under which fate; none if
     /// the kernel does not run it.
-    fn agree(&mut self, role: Role, packet: &[u8]) -> Result<Option<Fate>, String> {
+    fn agree(
+        &mut self,
+        role: Role,
+        tag: Option<u16>,
+        packet: &[u8],
+    ) -> Result<Option<Fate>, String> {
         if !is_run(packet) {
             return Ok(None);
         }
-        let predicted = self.host.world.predict(role, packet);
+        let predicted = self.host.world.predict(role, tag, packet);
         let is_resized = predicted.is_refused || predicted.packet.len() != packet.len();
         if predicted.is_refused {
             if self.errors == ERRORS {
@@ -128,7 +131,10 @@ impl Pair {
             }
             self.errors += 1;
         }
-        let mut outcome = self.host.run_after(&mut self.counts, role, packet, !is_resized);
+        let mut outcome = match tag {
+            Some(tag) => self.host.run_tagged_after(&mut self.counts, role, tag, packet),
+            None => self.host.run_after(&mut self.counts, role, packet, !is_resized),
+        };
         if let Ok(given) = &outcome
             && is_resized
         {
@@ -152,10 +158,11 @@ impl Pair {
         }
     }
 
-    fn describe(&self, role: Role, packet: &[u8], why: &str) -> String {
+    fn describe(&self, role: Role, tag: Option<u16>, packet: &[u8], why: &str) -> String {
         let config = &self.host.world.config;
         format!(
-            "host {} ({}, source mode {}, path {}), {role:?}: {why}\nfor the packet\n  {}\n\
+            "host {} ({}, source mode {}, path {}), {role:?}, tag {tag:?}: {why}\n\
+             for the packet\n  {}\n\
              which belongs in ila-agent/tests/kernel/corpus/NAME.hex, with a line that starts \
              with # and says what it is, and in the list in corpus.rs",
             self.kind,
@@ -220,7 +227,8 @@ fn made_up_packets_become_what_the_model_says() {
                 let role = dice.pick(&[Role::Container, Role::Uplink]);
                 let scene = Scene { role, mode: pair.host.mode, corpus: &corpus };
                 let packet = scene.frame(&mut dice);
-                match pair.agree(role, &packet) {
+                let tag = dice.percent(1).then(|| dice.tag());
+                match pair.agree(role, tag, &packet) {
                     Ok(Some(fate)) => {
                         let place = Fate::ALL.iter().position(|it| *it == fate);
                         met[place.expect("it is one of all")].fetch_add(1, Ordering::Relaxed);
@@ -229,7 +237,7 @@ fn made_up_packets_become_what_the_model_says() {
                     Err(why) => panic!(
                         "{}\nto run it alone, as root:\n  ILA_SEED={seed} ILA_PACKETS=1 \
                          cargo test {}-p ila-agent --test kernel made_up",
-                        pair.describe(role, &packet, &why),
+                        pair.describe(role, tag, &packet, &why),
                         if is_slow() { RUNNER } else { "" },
                     ),
                 }
@@ -261,8 +269,8 @@ fn every_packet_of_the_corpus_becomes_what_the_model_says_wherever_it_is_cut() {
                     let step = if is_slow() { 7 } else { 1 };
                     let first = (pair.kind + number) % step + 1;
                     for length in (first..=packet.len()).step_by(step) {
-                        if let Err(why) = pair.agree(role, &packet[..length]) {
-                            let what = pair.describe(role, &packet[..length], &why);
+                        if let Err(why) = pair.agree(role, None, &packet[..length]) {
+                            let what = pair.describe(role, None, &packet[..length], &why);
                             panic!("{name}, {length} bytes: {what}");
                         }
                     }
@@ -277,10 +285,10 @@ fn every_packet_of_the_corpus_becomes_what_the_model_says_wherever_it_is_cut() {
 fn a_difference_is_seen() {
     let mut pair = Pair::new(0);
     let packet = crate::harness::udp(pair.host.sir(LOCAL), pair.host.sir(REMOTE), b"x");
-    let agreed = pair.agree(Role::Container, &packet);
+    let agreed = pair.agree(Role::Container, None, &packet);
     assert_eq!(agreed, Ok(Some(Fate::EgressTranslated)));
     pair.host.world.mappings.clear();
-    let why = pair.agree(Role::Container, &packet).expect_err("they differ");
+    let why = pair.agree(Role::Container, None, &packet).expect_err("they differ");
     let model = format!("the model {DROP} egress-source");
     assert!(why.contains("egress-translated") && why.contains(&model), "{why}");
 }

@@ -53,6 +53,12 @@ impl Dice {
         self.next().to_le_bytes()[0]
     }
 
+    /// That of a VLAN, with any priority.
+    pub fn tag(&mut self) -> u16 {
+        let vlan = u16::try_from(self.within(1, 0xfff)).expect("it has twelve bits");
+        vlan | u16::from(self.byte() & 0xf) << 12
+    }
+
     fn bytes(&mut self, count: usize) -> Vec<u8> {
         // Sums of nothing but zeroes or carries now and then.
         match self.below(12) {

@@ -181,6 +181,11 @@ impl Host {
         outcome
     }
 
+    /// The same as [`Self::run`] for a packet that comes with the tag of a VLAN.
+    pub fn run_tagged(&self, role: Role, tag: u16, packet: &[u8]) -> Outcome {
+        self.run_tagged_after(&mut self.counts(), role, tag, packet).expect("the kernel runs it")
+    }
+
     /// The same where the counters stood at `before`, and then stand where it
     /// says, with or without the check of sums; fails if the kernel does not run
     /// it, or finds a sum wrong.
@@ -194,6 +199,18 @@ impl Host {
         let flags = if checked { self.flags } else { 0 };
         let program = self.programs.program(role.program()).expect("the program is loaded");
         let run = bpf::test_run(program, packet, 1, flags)?;
+        Ok(self.outcome(before, packet, run))
+    }
+
+    /// The same for a packet that comes with the tag of a VLAN.
+    pub fn run_tagged_after(
+        &self,
+        before: &mut Counts,
+        role: Role,
+        tag: u16,
+        packet: &[u8],
+    ) -> io::Result<Outcome> {
+        let run = self.probe(role).run_tagged(tag, packet, self.flags)?;
         Ok(self.outcome(before, packet, run))
     }
 

@@ -8,7 +8,7 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
 };
 
-use ila_agent::datapath::bpf::{self, CHECKSUM_COMPLETE};
+use ila_agent::datapath::bpf::{self, CHECKSUM_COMPLETE, TestRun};
 use nix::libc;
 
 const MAP_CREATE: libc::c_int = 0;
@@ -60,6 +60,12 @@ impl Probe {
         element(MAP_UPDATE, &next, &mut program.as_raw_fd())?;
         let program = load(&code(memory.as_raw_fd(), next.as_raw_fd()))?;
         Ok(Self { program, memory, _next: next })
+    }
+
+    /// Runs the other program on a packet with a tag, which must not be zero.
+    pub fn run_tagged(&self, tag: u16, packet: &[u8], flags: u32) -> io::Result<TestRun> {
+        element(MAP_UPDATE, &self.memory, &mut Memory { tag: tag.into(), ..Memory::default() })?;
+        bpf::test_run(self.program.as_fd(), packet, 1, flags)
     }
 
     /// Runs the other program on a packet whose sum the kernel has.
