@@ -1,6 +1,7 @@
 //! A second kernel, Linux 6.1, in place of h2: as a peer with Linux's own ILA,
-//! and as a host of the agent's. `cargo xtask test --only second-kernel` gets
-//! it, or skips these and says why; without it they fail.
+//! and as a host of the agent's; and with a lab of its own, for it has VLANs.
+//! `cargo xtask test --only second-kernel` gets it, or skips these and says why;
+//! without it they fail.
 
 use std::{
     collections::BTreeSet,
@@ -127,7 +128,7 @@ fn the_agent_on_linux_6_1_attaches_by_clsact_and_is_a_host_like_any() {
     assert!(counters.contains("egress-translated") && counters.contains("ingress-restored"));
 }
 
-/// Both in a lab inside of the machine, for its kernel has VLANs.
+/// All of them in a lab inside of the machine.
 #[test]
 fn hosts_whose_uplinks_are_in_a_vlan_reach_each_other_there_and_nowhere_else() {
     const ADDRESSES: [(&str, &str); 2] =
