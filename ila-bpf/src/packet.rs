@@ -243,8 +243,10 @@ pub fn refuse(
 ) -> Result<(), ()> {
     let back: Mac = read(ctx, ETHERNET_SOURCE).ok_or(())?;
     let length = (ctx.len() as usize).saturating_sub(ETHERNET).min(MAX_QUOTE);
-    // As long as can be, so that one sum fits all: what is added is zero.
-    set_length(ctx, ETHERNET + MAX_QUOTE)?;
+    // As long as can be, so that one sum fits all: what is added is zero. And a
+    // byte more, so that it is always cut: then the kernel forgets a sum that a
+    // device made, which knows nothing of the headers.
+    set_length(ctx, ETHERNET + MAX_QUOTE + 1)?;
     let sum = sum_of_quote(ctx).ok_or(())?;
     set_length(ctx, ETHERNET + length)?;
     // SAFETY: the context is valid; packet pointers are read anew below.

@@ -183,6 +183,11 @@ impl Tables {
         all.collect::<Result<_, _>>().map_err(error(MAP_COUNTS))
     }
 
+    /// What was counted on one interface that is counted.
+    pub fn counts_of(&self, interface: u32) -> Result<Counts, DatapathError> {
+        self.counts.get(&interface, 0).map(|value| sum(&value)).map_err(error(MAP_COUNTS))
+    }
+
     /// Has the programs make events for so long from now on; none any more if
     /// that is zero.
     pub fn want_events(&mut self, lasting: Duration) -> Result<(), DatapathError> {

@@ -69,11 +69,14 @@ pub struct Prediction {
 }
 
 impl World {
-    /// What the program for `role` does; the limit of errors is not reached.
-    pub fn predict(&self, role: Role, packet: &[u8]) -> Prediction {
-        let (action, fate, result) = match role {
-            Role::Container => self.egress(packet),
-            Role::Uplink => self.ingress(packet),
+    /// What the program for `role` does with a packet that has the tag of a
+    /// VLAN or none; the limit of errors is not reached.
+    pub fn predict(&self, role: Role, tag: Option<u16>, packet: &[u8]) -> Prediction {
+        let (action, fate, result) = match (role, tag) {
+            (Role::Container, Some(_)) => (DROP, Fate::EgressTagged, packet.to_vec()),
+            (Role::Uplink, Some(_)) => (PASS, Fate::IngressTagged, packet.to_vec()),
+            (Role::Container, None) => self.egress(packet),
+            (Role::Uplink, None) => self.ingress(packet),
         };
         Prediction { action, fate, packet: result, is_refused: REFUSED.contains(&fate) }
     }

@@ -97,7 +97,10 @@ fn advertisement(asked: &Solicitation, mac: [u8; 6], flags: u8) -> Vec<u8> {
 
 /// Runs the program for `role` and demands this answer.
 fn is_answered(host: &Host, role: Role, asked: &Solicitation, mac: [u8; 6], flags: u8) {
-    let mut outcome = host.run(role, &asked.packet());
+    let packet = asked.packet();
+    let is_resized = packet.len() != advertisement(asked, mac, flags).len();
+    let mut outcome =
+        if is_resized { host.run_resizing(role, &packet) } else { host.run(role, &packet) };
     let is_probe = asked.source.is_unspecified();
     let fate = match role {
         Role::Container if is_probe => Fate::NdpDefended,

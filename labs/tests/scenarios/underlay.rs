@@ -44,7 +44,8 @@ fn a_host_with_two_uplinks_uses_both_and_does_with_either() {
     }
 }
 
-/// A kernel without VLANs cannot have this lab, and is named as the reason.
+/// A kernel without VLANs cannot have this lab, and is named as the reason; the
+/// second kernel has them.
 #[test]
 fn uplinks_in_a_vlan() {
     let kernel_has_vlans = {
