@@ -135,11 +135,14 @@ impl Pair {
             self.errors += 1;
         }
         let mut outcome = match tag {
-            Some(tag) => self.host.run_tagged_after(&mut self.counts, role, tag, packet),
+            Some(tag) => {
+                self.host.run_tagged_after(&mut self.counts, role, tag, packet, !is_resized)
+            }
             None => self.host.run_after(&mut self.counts, role, packet, !is_resized),
         };
         if let Ok(given) = &outcome
             && is_resized
+            && tag.is_none()
         {
             let checked = self.host.check_sum(&mut self.counts, role, packet, given);
             outcome = outcome.and_then(|given| checked.map(|()| given));

@@ -151,7 +151,7 @@ fn what_is_in_another_vlan_is_neither_translated_nor_answered() {
     let host = Host::new(ChecksumMode::NeutralMap);
     let [from, to] = [LOCAL, REMOTE].map(|id| host.sir(id));
     let home = host.ila(LOCAL, host.here);
-    for packet in [udp(from, to, b"x"), udp(to, home, b"x"), udp(from, host.sir(NOBODY), b"x")] {
+    for packet in [udp(from, to, b"x"), udp(to, home, b"x"), udp(from, host.sir(BESIDE), b"x")] {
         for tag in [1, 7, 0xfff, 0xe007] {
             for (role, expected) in [
                 (Role::Container, (DROP, Fate::EgressTagged)),
@@ -160,6 +160,16 @@ fn what_is_in_another_vlan_is_neither_translated_nor_answered() {
                 let outcome = host.run_tagged(role, tag, &packet);
                 assert_eq!((outcome.action, outcome.fate), expected, "{tag:#x}");
                 assert_eq!(outcome.packet, packet, "{tag:#x}");
+            }
+        }
+        // Of no VLAN, however urgent.
+        for tag in [0x1000, 0x2000, 0xf000] {
+            for role in [Role::Container, Role::Uplink] {
+                assert_eq!(
+                    host.run_tagged(role, tag, &packet),
+                    host.run(role, &packet),
+                    "{tag:#x}"
+                );
             }
         }
     }

@@ -53,10 +53,11 @@ impl Dice {
         self.next().to_le_bytes()[0]
     }
 
-    /// That of a VLAN, with any priority.
+    /// That of a VLAN or of none, with any priority; never zero.
     pub fn tag(&mut self) -> u16 {
-        let vlan = u16::try_from(self.within(1, 0xfff)).expect("it has twelve bits");
-        vlan | u16::from(self.byte() & 0xf) << 12
+        let most = if self.percent(50) { 0xfff } else { 0 };
+        let vlan = u16::try_from(self.within(0, most)).expect("it has twelve bits");
+        vlan | u16::try_from(self.within(1, 0xf)).expect("it has four bits") << 12
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {

@@ -186,7 +186,8 @@ impl Host {
 
     /// The same as [`Self::run`] for a packet that comes with the tag of a VLAN.
     pub fn run_tagged(&self, role: Role, tag: u16, packet: &[u8]) -> Outcome {
-        self.run_tagged_after(&mut self.counts(), role, tag, packet).expect("the kernel runs it")
+        let counts = &mut self.counts();
+        self.run_tagged_after(counts, role, tag, packet, true).expect("the kernel runs it")
     }
 
     /// The same where the counters stood at `before`, and then stand where it
@@ -212,8 +213,10 @@ impl Host {
         role: Role,
         tag: u16,
         packet: &[u8],
+        checked: bool,
     ) -> io::Result<Outcome> {
-        let run = self.probe(role).run_tagged(tag, packet, self.flags)?;
+        let flags = if checked { self.flags } else { 0 };
+        let run = self.probe(role).run_tagged(tag, packet, flags)?;
         Ok(self.outcome(before, packet, run))
     }
 

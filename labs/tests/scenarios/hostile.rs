@@ -46,12 +46,15 @@ fn frames_with_the_tag_of_a_vlan_go_nowhere() {
         let capture = ila_labs::Capture::start(&overlay.node(at), "eth0", "udp port 4000")
             .unwrap_or_else(|error| panic!("{error}"));
         inside(&overlay.node(node), || {
-            send_raw(interface, &tagged(&datagram(macs, addresses, b"tagged")));
+            send_raw(interface, &tagged(7, &datagram(macs, addresses, b"tagged")));
+            // A tag that only states a priority is that of no VLAN.
+            send_raw(interface, &tagged(0xe000, &datagram(macs, addresses, b"urgent")));
             send_raw(interface, &datagram(macs, addresses, b"behind"));
         });
-        let packets = capture.wait(|packets| !packets.is_empty());
+        let packets = capture.wait(|packets| packets.len() > 1);
         let packets = packets.unwrap_or_else(|error| panic!("{fate}: {error}"));
-        assert!(packets.iter().all(|it| it.bytes().ends_with(b"behind")), "{fate}: {packets:?}");
+        let last = packets.iter().map(|it| &it.bytes()[it.bytes().len() - 6..]);
+        assert!(last.eq([b"urgent", b"behind"]), "{fate}: {packets:?}");
         assert_eq!(overlay.count("h1", fate), before + 1, "{fate}");
     }
 }
@@ -179,8 +182,8 @@ fn datagram(
 }
 
 /// The frame in VLAN 7.
-fn tagged(frame: &[u8]) -> Vec<u8> {
-    [&frame[..12], &[0x81, 0, 0, 7], &frame[12..]].concat()
+fn tagged(tag: u16, frame: &[u8]) -> Vec<u8> {
+    [&frame[..12], &[0x81, 0], &tag.to_be_bytes(), &frame[12..]].concat()
 }
 
 /// Sends one frame, as it is, out of an interface of this thread's namespace.
