@@ -7,7 +7,8 @@ use ila_proto::{
         Domain, HostConfig, LocatorKey, LocatorSpace, LocatorValue, MAX_DOMAINS,
         MAX_LOCATOR_SPACES, MAX_UPLINKS, MappingKey, MappingValue, Place, Uplink,
     },
-    addr::{Address, Locator},
+    addr::{Address, Identifier, IdentifierType, Locator},
+    api,
 };
 
 use crate::{config::Config, netlink::Interface};
@@ -49,6 +50,15 @@ impl Desired {
         let to_sir = config.checksum_mode.to_sir_delta(prefix, locator).value();
         self.locators.insert(locator.into(), LocatorValue { domain, to_sir, padding: 0 });
     }
+}
+
+/// Whether an address is, under a locator of this host, that of a container or
+/// of nobody.
+#[must_use]
+pub fn is_ila(config: &Config, address: Address) -> bool {
+    let is_under = |domain: &api::Domain| domain.locator.bits() == address.high;
+    let kind = Identifier::from_bits(address.low).kind();
+    config.domains.iter().any(is_under) && kind != IdentifierType::Interface
 }
 
 /// The kernel programs' constants. `address` is that of the host in the

@@ -83,6 +83,9 @@ impl Pair {
                 // Of whose locators one is known to nobody.
                 let bits = Address::from(address("2001:db8:d::")).high;
                 config.locator_spaces[0] = LocatorSpace { bits, mask: u64::MAX << 16 };
+                // And where the SIR prefixes are, too.
+                let bits = Address::from(address("fd00:db8::")).high;
+                config.locator_spaces[1] = LocatorSpace { bits, mask: u64::MAX << 32 };
             }
         });
         let third = parse("2001:db8:b:3::/64");

@@ -73,6 +73,26 @@ fn who_connects_to_nobody_is_told_at_once() {
     }
 }
 
+/// What a host sends its errors from must not be taken for a container's.
+#[test]
+fn an_address_that_a_container_could_have_tells_nobody() {
+    let overlay = Overlay::of("autoconfigured", "two-hosts");
+    overlay.end_agent("h2", Signal::SIGTERM);
+    // As hosts give themselves one where the locator is the link's prefix.
+    let own = "2001:db8:b:1:5054:ff:fe12:3456/64";
+    ok(overlay.node("h2").command("ip").args(["addr", "add", own, "dev", "up0", "nodad"]));
+    let _agent = overlay.start_agent("h2");
+    ok(&mut overlay.ctl("h2", &["container", "rm", "b1"]));
+    let to = overlay.address("b1");
+    let error = overlay.node("a1").inside(|| {
+        TcpStream::connect_timeout(&SocketAddr::from((to, 80)), PATIENCE)
+            .expect_err("it is gone, and h1 does not know")
+    });
+    let error = error.expect("the namespace is there");
+    assert_eq!(error.kind(), ErrorKind::HostUnreachable, "{error}");
+    assert!(overlay.count("h2", "ingress-unknown-identifier") > 0);
+}
+
 /// Duplicate address detection, as Linux does it.
 #[test]
 fn an_address_that_another_container_has_is_defended() {
