@@ -10,13 +10,13 @@ use std::{
 
 use ila_proto::{
     abi::{
-        Event, FATE_SLOTS, Fate, FateCount, GONE_INTERFACES, MappingKey, MappingValue, Outcome,
-        Place,
+        Event, FATE_SLOTS, Fate, FateCount, GONE_INTERFACES, LocatorKey, LocatorValue, MappingKey,
+        MappingValue, Outcome, Place,
     },
-    addr::{Address, Identifier, Locator, SirPrefix},
+    addr::{Address, Identifier, IlaAddr, Locator, SirAddr, SirPrefix},
     api::{
         AddContainer, Container, ContainerName, Counter, CounterList, DroppedPacket, ErrorCode,
-        InterfaceCounters, InterfaceName, Mapping, MappingSource, Status,
+        InterfaceCounters, InterfaceName, Mapping, MappingSource, Party, Status,
     },
     translate,
 };
@@ -88,6 +88,8 @@ pub struct Owner {
     started: Instant,
     containers: BTreeMap<ContainerName, Entry>,
     holders: BTreeMap<Identifier, ContainerName>,
+    /// What the programs know each locator to belong to.
+    locators: BTreeMap<LocatorKey, LocatorValue>,
 }
 
 impl Owner {
@@ -118,6 +120,7 @@ impl Owner {
             started: Instant::now(),
             containers: BTreeMap::new(),
             holders: BTreeMap::new(),
+            locators: desired.locators,
         })
     }
 
@@ -328,16 +331,20 @@ impl Owner {
         let dropped = events.iter().filter_map(|event| {
             let fate = Fate::ALL.iter().find(|fate| fate.number() == event.fate)?;
             let (interface, container) = self.interface(event.interface).unzip();
-            let address = |[high, low]: [u64; 2]| Address { high, low }.into();
-            let is_ipv6 = event.source != [0; 2] || event.destination != [0; 2];
+            let [from, to] =
+                [event.source, event.destination].map(|[high, low]| Address { high, low });
+            let is_ipv6 = !(from.is_unspecified() && to.is_unspecified());
+            let receiver = self.party(to);
             Some(DroppedPacket {
                 fate: fate.name().to_owned(),
                 about: fate.about().to_owned(),
                 interface: interface.map(|it| it.to_string()).unwrap_or_default(),
                 container: container.flatten(),
-                source: is_ipv6.then(|| address(event.source)),
-                destination: is_ipv6.then(|| address(event.destination)),
-                locator: self.locator_of(event.destination),
+                source: is_ipv6.then(|| from.into()),
+                destination: is_ipv6.then(|| to.into()),
+                sender: self.party(from),
+                locator: receiver.as_ref().and_then(|it| it.locator).filter(|it| !self.is_own(*it)),
+                receiver,
                 next_header: event.next_header,
                 hop_limit: event.hop_limit,
                 length: event.length,
@@ -396,15 +403,45 @@ impl Owner {
         }
     }
 
-    /// The locator that a SIR address is mapped to, if that is another host's.
-    fn locator_of(&self, [high, low]: [u64; 2]) -> Option<Locator> {
-        let domain = self.config.domain_of(SirPrefix::from_bits(high))?;
-        let identifier = Identifier::from_bits(low);
-        if self.holders.contains_key(&identifier) {
-            return None;
+    /// Whom an address means: a SIR address, or an ILA address under a locator
+    /// that the programs know.
+    fn party(&self, address: Address) -> Option<Party> {
+        let wire = Identifier::from_bits(address.low);
+        let prefix = SirPrefix::from_bits(address.high);
+        let (domain, sir) = if let Some(domain) = self.config.domain_of(prefix) {
+            (domain, prefix.address(wire))
+        } else {
+            let locator = Locator::from_bits(address.high);
+            let known = self.locators.get(&locator.into())?;
+            let prefix = self.config.domains[known.domain as usize].sir_prefix;
+            let ila = IlaAddr { locator, identifier: wire };
+            let sir = translate::to_sir(self.config.checksum_mode, ila, prefix, known.to_sir());
+            (known.domain, sir)
+        };
+        let identifier = sir.identifier;
+        identifier.is_locally_unique().then(|| Party {
+            identifier,
+            address: Address::from(sir).into(),
+            locator: self.locator_of(domain, sir),
+        })
+    }
+
+    /// The locator that a SIR address is mapped to in the kernel's table.
+    fn locator_of(&self, domain: u32, address: SirAddr) -> Option<Locator> {
+        let own = self.config.domains[domain as usize].locator;
+        let holder = self.holders.get(&address.identifier).map(|name| &self.containers[name]);
+        if holder.is_some_and(|holder| {
+            holder.state != State::Removing
+                && Address::from(holder.container.address) == address.into()
+        }) {
+            return Some(own);
         }
-        let locator = self.config.mappings.get(&(domain, identifier))?;
-        (*locator != self.config.domains[domain as usize].locator).then_some(*locator)
+        let locator = self.config.mappings.get(&(domain, address.identifier))?;
+        (*locator != own).then_some(*locator)
+    }
+
+    fn is_own(&self, locator: Locator) -> bool {
+        self.config.domains.iter().any(|domain| domain.locator == locator)
     }
 
     /// An interface that runs a program, and whose it is.

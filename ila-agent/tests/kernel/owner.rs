@@ -1,6 +1,6 @@
 //! What an owner makes of the tables that an earlier agent has left.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, net::Ipv6Addr, path::Path};
 
 use ila_agent::{
     config::Config,
@@ -10,9 +10,14 @@ use ila_agent::{
     store::Store,
 };
 use ila_proto::{
-    abi::{LocatorKey, LocatorValue, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, Place},
-    addr::Locator,
+    abi::{
+        Event, Fate, LocatorKey, LocatorValue, MAX_LOCATORS, MAX_MAPPINGS, MappingKey,
+        MappingValue, Place,
+    },
+    addr::{Address, Identifier, Locator, SirPrefix},
+    api::{AddContainer, Party},
     checksum::ChecksumDelta,
+    translate::{ChecksumMode, to_ila},
 };
 use nix::{
     mount::{MsFlags, mount},
@@ -20,7 +25,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::harness::CONTAINER_MAC;
+use crate::harness::{CONTAINER_MAC, address};
 
 /// A BPF file system of this thread's own.
 pub const BPF_DIR: &str = "/sys/fs/bpf/ila";
@@ -103,4 +108,88 @@ fn full_tables_have_room_for_other_mappings() {
     let locators: BTreeMap<_, _> =
         tables.locators().expect("they can be read").into_iter().collect();
     assert_eq!(locators, desired.locators);
+}
+
+/// As the program tells of it.
+fn event(fate: Fate, [source, destination]: [Ipv6Addr; 2]) -> Event {
+    let [source, destination] =
+        [source, destination].map(Address::from).map(|address| [address.high, address.low]);
+    let fate = fate.number();
+    let (interface, length, next_header, hop_limit, padding) = (1, 100, 17, 64, 0);
+    Event { fate, interface, source, destination, length, next_header, hop_limit, padding }
+}
+
+#[test]
+fn a_dropped_packet_is_told_of_with_the_mappings_of_its_addresses() {
+    const HERE: &str = "2001:db8:a:1::/64";
+    const B: &str = "2001:db8:b:1::/64";
+    const C: &str = "2001:db8:c:1::/64";
+    const SECOND: &str = "2001:db8:b:2::/64";
+    let [a1, b1, c1] = [1, 2, 3].map(Identifier::locally_unique);
+    let [b2, nobody] = [4, 5].map(Identifier::locally_unique);
+    let prefix =
+        |number| format!("fd00:db8:0:{number}::/64").parse::<SirPrefix>().expect("it is one");
+    let sir =
+        |number, identifier| Ipv6Addr::from(Address::from(prefix(number).address(identifier)));
+    let locator = |text: &str| text.parse::<Locator>().expect("it is one");
+    for mode in ChecksumMode::ALL {
+        let agent = Agent::new(&format!(
+            "checksum_mode = \"{}\"\n\
+             [[domain]]\nsir_prefix = \"{}\"\nlocator = \"2001:db8:a:2::/64\"\n\
+             [[mapping]]\nidentifier = \"{b1}\"\nlocator = \"{B}\"\n\
+             [[mapping]]\nidentifier = \"{c1}\"\nlocator = \"{C}\"\n\
+             [[mapping]]\nsir_prefix = \"{}\"\nidentifier = \"{b2}\"\nlocator = \"{SECOND}\"\n",
+            mode.name(),
+            prefix(2),
+            prefix(2),
+        ));
+        let mut owner = agent.owner(agent.datapath());
+        let container = AddContainer {
+            name: "a1".parse().expect("it is one"),
+            netns: "/run/netns/a1".into(),
+            interface: "eth0".parse().expect("it is one"),
+            sir_prefix: None,
+            identifier: Some(a1),
+            labels: BTreeMap::new(),
+        };
+        owner.claim(container).expect("nobody has it");
+        let ila = |number, identifier, at: &str| {
+            let delta = mode.to_ila_delta(prefix(number), locator(at));
+            Ipv6Addr::from(Address::from(to_ila(mode, identifier, locator(at), delta)))
+        };
+        let party = |number, identifier, at: Option<&str>| {
+            let address = sir(number, identifier);
+            Some(Party { identifier, address, locator: at.map(locator) })
+        };
+        let (to_nobody, unknown) = (Fate::EgressUnknownIdentifier, Fate::IngressUnknownIdentifier);
+        let [a1_here, b1_there] = [party(1, a1, Some(HERE)), party(1, b1, Some(B))];
+        let [b2_there, c1_there] = [party(2, b2, Some(SECOND)), party(1, c1, Some(C))];
+        let [nobody_1, a1_2, b1_2] =
+            [(1, nobody), (2, a1), (2, b1)].map(|(n, it)| party(n, it, None));
+        let plain = ["2606:4700::1", "2001:db8:a:1::1"].map(address);
+        for (fate, addresses, [sender, receiver]) in [
+            (Fate::EgressTooBig, [sir(1, a1), sir(1, b1)], [&a1_here, &b1_there]),
+            (to_nobody, [sir(1, a1), sir(1, nobody)], [&a1_here, &nobody_1]),
+            (Fate::EgressLocator, [sir(1, a1), ila(2, b2, SECOND)], [&a1_here, &b2_there]),
+            // The same identifier of another SIR prefix is somebody else.
+            (to_nobody, [sir(2, a1), sir(2, b1)], [&a1_2, &b1_2]),
+            (unknown, [ila(1, b1, B), ila(1, nobody, HERE)], [&b1_there, &nobody_1]),
+            // From a locator that does not hold it.
+            (Fate::IngressSource, [ila(1, b1, C), ila(1, a1, HERE)], [&b1_there, &a1_here]),
+            // To one that has moved away.
+            (Fate::IngressTooBig, [sir(2, b2), ila(1, c1, HERE)], [&b2_there, &c1_there]),
+            // From a router, to the host itself.
+            (Fate::IngressHopLimit, plain, [&None, &None]),
+        ] {
+            let told = owner.dropped(&[event(fate, addresses)], 0).pop().expect("it is told of");
+            assert_eq!([told.source, told.destination], addresses.map(Some), "{mode:?}, {fate}");
+            assert_eq!([&told.sender, &told.receiver], [sender, receiver], "{mode:?}, {fate}");
+            let elsewhere = receiver.as_ref().and_then(|it| it.locator);
+            assert_eq!(
+                told.locator,
+                elsewhere.filter(|it| *it != locator(HERE)),
+                "{mode:?}, {fate}"
+            );
+        }
+    }
 }

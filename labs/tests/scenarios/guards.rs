@@ -39,15 +39,18 @@ fn a_container_sends_only_from_its_own_address() {
 fn a_container_cannot_address_a_locator() {
     let overlay = Overlay::of("locator", "two-hosts");
     overlay.end_agent("h1", Signal::SIGTERM);
-    overlay.configure("h1", |text| format!("locator_spaces = [\"2001:db8:c::/48\"]\n{text}"));
+    overlay.configure("h1", |text| {
+        format!("locator_spaces = [\"2001:db8:c::/48\", \"2001:db8:d::/48\"]\n{text}")
+    });
     let _agent = overlay.start_agent("h1");
-    // The ILA address of b1, one of nobody, h1's own locator, and that of a host
+    // The ILA address of b1, one of nobody, h1's own locator, and those of hosts
     // that h1 knows nothing of.
     for to in [
         "2001:db8:b:1:3000::cda5",
         "2001:db8:b:1::1",
         "2001:db8:a:1:2000::1",
         "2001:db8:c:1:2000::1",
+        "2001:db8:d:1:2000::1",
     ] {
         let before = overlay.count("h1", "egress-locator");
         let ping = overlay.node("a1").command("ping").args(["-c1", "-W1", to]).output();

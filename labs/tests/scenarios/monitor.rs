@@ -66,6 +66,8 @@ fn dropped_packets_are_shown_as_they_are_dropped() {
         assert_eq!(packet["hop_limit"], 64);
         assert_eq!(packet["missed"], 0);
         assert!(packet.get("locator").is_none(), "{line}");
+        assert_eq!(packet["sender"]["locator"], "2001:db8:a:1::/64");
+        assert_eq!(packet["receiver"]["identifier"], "2000:0:0:99");
     }
 }
 

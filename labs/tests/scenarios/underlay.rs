@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use ila_labs::wait_until;
+use ila_labs::{Capture, wait_until};
 
 use crate::{
     common::{Mounts, TestLab, World, ok, refused},
@@ -47,6 +47,27 @@ fn a_host_with_two_uplinks_uses_both_and_does_with_either() {
         })
         .unwrap_or_else(|error| panic!("{error}"));
         exchange();
+    }
+}
+
+/// The router asks from its address on either link, and is told there.
+#[test]
+fn a_host_with_two_uplinks_answers_by_the_one_that_leads_back() {
+    const NOBODY: &str = "2001:db8:b:1:3000::99";
+    let overlay = Overlay::up("way-back", "two-hosts", |text| with_host(text, "h2", "uplinks = 2"));
+    let from_h2 = overlay.lab.host_address("h2").expect("the host is there");
+    let router = overlay.node("rt");
+    for (address, link) in [("2001:db8:ffff:2::1", "to-h2"), ("2001:db8:ffff:102::1", "to1-h2")] {
+        let before = overlay.count("h2", "ingress-unknown-identifier");
+        let filter =
+            format!("icmp6 and src host {from_h2} and dst host {address} and ip6[40] == 1");
+        let capture =
+            Capture::start(&router, link, &filter).unwrap_or_else(|error| panic!("{error}"));
+        let ping = router.command("ping").args(["-c1", "-W3", "-I", address, NOBODY]).output();
+        let said = String::from_utf8(ping.expect("ping can be run").stdout).expect("it is text");
+        assert!(said.contains(&format!("From {from_h2}")), "{link}: {said}");
+        assert_eq!(overlay.count("h2", "ingress-unknown-identifier"), before + 1, "{link}");
+        capture.wait(|packets| packets.len() == 1).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 
