@@ -12,7 +12,7 @@ use std::{
 
 use aya::{
     maps::{Map, MapData, MapError},
-    programs::SchedClassifier,
+    programs::{ProgramInfo, SchedClassifier},
 };
 use ila_proto::{
     abi::{
@@ -32,6 +32,7 @@ mod tables;
 
 pub use attach::best_hook;
 pub use events::Events;
+use filter::PRIORITY;
 pub use loaded::Loaded;
 use loaded::OBJECT;
 #[cfg(feature = "bench")]
@@ -72,9 +73,21 @@ pub enum DatapathError {
     /// A program of another agent is there.
     #[error(
         "interface `{0}` runs the program of another agent, which is pinned elsewhere; \
-         take it off with: ila-agent --detach --config THAT-AGENT'S-CONFIGURATION"
+         take it off with: ila-agent --detach --config THAT-AGENT'S-CONFIGURATION, \
+         or, if its pins are gone, with: tc filter del dev {0} ingress pref {PRIORITY}"
     )]
     Foreign(InterfaceName),
+    /// Filters stay, as they cannot be told to be ours.
+    #[error(
+        "left alone are the clsact filters of {0}: nothing that they use is pinned below \
+         `bpf_dir`, so they are another agent's or their pins are gone; all else is taken off. \
+         End this with that agent's configuration, or, if there is none, with: \
+         tc filter del dev INTERFACE ingress pref {PRIORITY}"
+    )]
+    Kept(String),
+    /// The kernel did not list the host's interfaces.
+    #[error("cannot list the interfaces")]
+    Interfaces(#[source] io::Error),
     /// Nothing can be pinned there.
     #[error(
         "`bpf_dir` {0} is not in a BPF file system; \
@@ -149,9 +162,11 @@ impl Datapath {
         let pins = Pins::lock(bpf_dir)?;
         uplinks.iter().try_for_each(|it| attach::refuse_foreign(&pins, Role::Uplink, it))?;
         let (maps, programs) = (pins.maps(config), pins.programs(OBJECT, config));
-        if !is_whole(&programs, Loaded::pinned()) || !is_whole(&maps, Tables::NAMES) {
-            // Whatever is there of them, an agent was killed while making it.
-            pins::remove(&programs)?;
+        if !is_whole(&programs, &maps)? {
+            // An agent was killed while making them, or somebody has removed a
+            // pin. In the latter case interfaces run what is there of them, which
+            // stays until they run what takes its place.
+            pins::set_aside(&programs)?;
             pins::make(&maps)?;
             pins::make(&programs)?;
             Loaded::on_pins(config, &maps)?.pin(&programs)?;
@@ -216,8 +231,7 @@ impl Datapath {
     /// Clears away what earlier agents have left and nobody here took over:
     /// programs on other interfaces, tables and programs of other versions.
     pub fn clear_stale(&mut self) -> Result<(), DatapathError> {
-        let found = [self.pins.linked()?, self.pins.filtered()?].concat();
-        for interface in BTreeSet::from_iter(found) {
+        for interface in attach::interfaces(&self.pins)? {
             if !self.attached.contains_key(&interface) {
                 attach::detach(&self.pins, &interface)?;
                 tracing::warn!(%interface, "program of an earlier agent removed");
@@ -235,21 +249,41 @@ impl Datapath {
     }
 
     /// Takes the programs off all interfaces and removes everything that is
-    /// pinned below `bpf_dir`: nothing is translated afterwards.
-    /// Returns the interfaces.
+    /// pinned below `bpf_dir`: nothing is translated afterwards. Returns the
+    /// interfaces. Fails in the end if one of them keeps a filter, and notes it,
+    /// to fail again for as long as it does.
     pub fn remove(bpf_dir: &Path) -> Result<BTreeSet<InterfaceName>, DatapathError> {
         let pins = Pins::lock(bpf_dir)?;
-        let interfaces = BTreeSet::from_iter([pins.linked()?, pins.filtered()?].concat());
+        let interfaces = attach::interfaces(&pins)?;
         for interface in &interfaces {
             attach::detach(&pins, interface)?;
         }
         pins.clear()?;
+        let is_filtered = |interface: &&InterfaceName| attach::is_filtered(interface);
+        let kept: Vec<_> = interfaces.iter().filter(is_filtered).collect();
+        kept.iter().try_for_each(|interface| pins.mark_filter(interface))?;
+        if !kept.is_empty() {
+            let names: Vec<_> = kept.iter().map(|interface| interface.as_str()).collect();
+            return Err(DatapathError::Kept(names.join(", ")));
+        }
         Ok(interfaces)
     }
 }
 
-fn is_whole(folder: &Path, names: impl IntoIterator<Item = &'static str>) -> bool {
-    names.into_iter().all(|name| folder.join(name).exists())
+/// Whether all that is to be pinned is, and the programs use those tables: one
+/// that was made anew for others would stay empty for these.
+fn is_whole(programs: &Path, maps: &Path) -> Result<bool, DatapathError> {
+    let tables = Tables::NAMES.map(|name| maps.join(name));
+    let mut loaded = Loaded::pinned().map(|name| programs.join(name));
+    if !loaded.all(|path| path.exists()) || !tables.iter().all(|path| path.exists()) {
+        return Ok(false);
+    }
+    let mut used = BTreeSet::new();
+    for name in Loaded::programs() {
+        let maps = ProgramInfo::from_pin(programs.join(name)).and_then(|it| it.map_ids());
+        used.extend(maps.map_err(|error| DatapathError::Load(error.into()))?.unwrap_or_default());
+    }
+    Ok(pins::numbers(&tables)?.iter().all(|table| used.contains(table)))
 }
 
 fn open_map(maps: &Path, name: &'static str) -> Result<Map, DatapathError> {

@@ -1,7 +1,7 @@
 //! Programs on interfaces, and swapping one for another under traffic: a link
 //! or filter that is there is given the new program and never taken away.
 
-use std::{io, os::fd::AsFd as _};
+use std::{collections::BTreeSet, io, os::fd::AsFd as _, path::PathBuf};
 
 use aya::{
     programs::{
@@ -12,7 +12,7 @@ use aya::{
     util::KernelVersion,
 };
 use ila_proto::api::{Hook, InterfaceName};
-use nix::errno::Errno;
+use nix::{errno::Errno, net::if_::if_nameindex};
 
 use super::{
     DatapathError, Role, bpf, filter,
@@ -71,14 +71,13 @@ fn attach_link(
     };
     pins.make_links()?;
     let pin = pins.link(interface);
-    let former = pins.former_links(interface)?;
-    for place in std::iter::once(&pin).chain(&former) {
+    for place in &links(pins, interface)? {
         let link = match bpf::open_pin(place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other.map_err(pins::pin("open the link at", place))?,
         };
         let descriptor = program.fd().map_err(|error| failed(error.into()))?.as_fd();
-        let wanted = bpf::program_number(descriptor).map_err(|error| failed(error.into()))?;
+        let wanted = bpf::object_number(descriptor).map_err(|error| failed(error.into()))?;
         let state = bpf::link_state(link.as_fd()).map_err(|error| failed(error.into()))?;
         // Of an interface that is gone, whose name another one has now.
         if state.interface != index {
@@ -105,8 +104,30 @@ fn attach_link(
     Ok(())
 }
 
+/// The interfaces that run a program of ours, or that are noted to. Notes can be
+/// removed by others, and a filter stays.
+pub fn interfaces(pins: &Pins) -> Result<BTreeSet<InterfaceName>, DatapathError> {
+    let mut found = BTreeSet::from_iter([pins.linked()?, pins.filtered()?].concat());
+    let all = if_nameindex().map_err(|errno| DatapathError::Interfaces(errno.into()))?;
+    let names = all.iter().filter_map(|it| it.name().to_str().ok()?.parse().ok());
+    for interface in names {
+        // One that goes meanwhile has none.
+        if let Ok(Some(program)) = filter::program(&interface)
+            && pins.owns(program)?
+        {
+            found.insert(interface);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether an interface has a clsact filter in our place, ours or not.
+pub fn is_filtered(interface: &InterfaceName) -> bool {
+    matches!(filter::program(interface), Ok(Some(_)))
+}
+
 /// Fails if an interface runs the program for `role`, by whichever hook, and it
-/// is not pinned among ours: that of another agent, which acts by tables that
+/// is not ours: that of another agent, which acts by tables that
 /// this one does not keep. Beside it ours would not see a packet, or not as it
 /// came; in its place it would leave the other agent's containers without one.
 pub fn refuse_foreign(
@@ -125,16 +146,27 @@ pub fn refuse_foreign(
         let same = links.iter().filter(|program| program.name() == role.program().as_bytes());
         there.extend(same.map(ProgramInfo::id));
     }
-    let own = pins.program_numbers()?;
-    if there.iter().any(|program| !own.contains(program)) {
-        return Err(DatapathError::Foreign(interface.clone()));
+    // What our link runs is ours, even if nothing else of it is pinned any more.
+    let mut linked = Vec::new();
+    for place in links(pins, interface)? {
+        let state = bpf::open_pin(&place).and_then(|link| bpf::link_state(link.as_fd()));
+        linked.extend(state.map(|state| state.program));
+    }
+    for program in there {
+        if !linked.contains(&program) && !pins.owns(program)? {
+            return Err(DatapathError::Foreign(interface.clone()));
+        }
     }
     Ok(())
 }
 
+/// Where links of ours to an interface may be pinned.
+fn links(pins: &Pins, interface: &InterfaceName) -> Result<Vec<PathBuf>, DatapathError> {
+    Ok([vec![pins.link(interface)], pins.former_links(interface)?].concat())
+}
+
 fn detach_link(pins: &Pins, interface: &InterfaceName) -> Result<(), DatapathError> {
-    let places = [vec![pins.link(interface)], pins.former_links(interface)?].concat();
-    for place in places {
+    for place in links(pins, interface)? {
         if let Ok(link) = bpf::open_pin(&place)
             && let Err(error) = bpf::detach_link(link.as_fd())
         {
@@ -178,21 +210,19 @@ fn attach_filter(
 }
 
 fn detach_filter(pins: &Pins, interface: &InterfaceName) -> Result<(), DatapathError> {
-    if pins.filtered()?.contains(interface) {
-        // By now it may be another agent's, on an interface that was made anew.
-        let own = pins.program_numbers()?;
-        let is_own = filter::program(interface).map(|it| it.is_some_and(|it| own.contains(&it)));
-        // Fails where interface or filter are gone, which is as well.
-        let detached = match is_own {
-            Ok(true) => filter::at(interface).map(SchedClassifierLink::detach).map(drop),
-            other => other.map(drop),
-        };
-        if let Err(error) = detached {
-            tracing::debug!(%interface, %error, "no filter to take away");
+    // By now it may be another agent's, on an interface that was made anew.
+    let detached = match filter::program(interface) {
+        Ok(Some(program)) if pins.owns(program)? => {
+            let detach = |filter: SchedClassifierLink| filter.detach().map_err(io::Error::other);
+            filter::at(interface).and_then(detach)
         }
-        pins.unmark_filter(interface)?;
+        other => other.map(drop),
+    };
+    // Fails where the interface is gone, which is as well.
+    if let Err(error) = detached {
+        tracing::debug!(%interface, %error, "no filter taken away");
     }
-    Ok(())
+    pins.unmark_filter(interface)
 }
 
 fn add_clsact(interface: &str) -> Result<(), TcError> {

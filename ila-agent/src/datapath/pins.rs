@@ -6,12 +6,13 @@
 //!    maps-MEANING/ILA_MAPPINGS …      the tables; one folder per SIR prefixes and checksum mode
 //!    programs-CONTENT/ila_egress …    the programs and the array in which they find each other;
 //!                                     one folder per object and configuration
+//!    programs-CONTENT-0/ …            such a folder that was not whole, while interfaces run
+//!                                     what is in it
 //!    links/INTERFACE                  a TCX link
 //!    filters/INTERFACE/               marks an interface that has a clsact filter of ours
 //! ```
 
 use std::{
-    collections::BTreeSet,
     fs::{self, DirBuilder, File},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
@@ -22,8 +23,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aya::programs::{ProgramError, loaded_programs};
 use ila_proto::{
-    abi::{ABI_VERSION, HostConfig},
+    abi::{ABI_VERSION, HostConfig, MAP_TAILS},
     api::InterfaceName,
 };
 use nix::{
@@ -36,6 +38,9 @@ use super::{DatapathError, Plain, bpf};
 
 /// How the name of a folder of programs starts, in every layout.
 const PROGRAMS: &str = "programs-";
+
+/// The same for one of tables.
+const MAPS: &str = "maps-";
 
 /// Where the BPF file system is on every distribution.
 const BPF_FS: &str = "/sys/fs/bpf";
@@ -71,7 +76,7 @@ impl Pins {
         let mut hasher = DefaultHasher::new();
         config.domains.map(|domain| domain.sir_prefix).hash(&mut hasher);
         config.checksum_mode.hash(&mut hasher);
-        self.current().join(format!("maps-{:016x}", hasher.finish()))
+        self.current().join(format!("{MAPS}{:016x}", hasher.finish()))
     }
 
     /// The folder of the programs that `object` and `config` make.
@@ -114,22 +119,27 @@ impl Pins {
         self.interfaces("filters")
     }
 
-    /// The numbers of all programs that are pinned here, in any layout. Whatever
-    /// an interface runs of ours is among them: programs are pinned before they
-    /// are attached, until none runs them.
-    pub fn program_numbers(&self) -> Result<BTreeSet<u32>, DatapathError> {
-        let mut found = BTreeSet::new();
+    /// Whether an agent with these pins has loaded the program with that number.
+    /// It is pinned here, in any layout: programs are before they are attached,
+    /// until none runs them. Or it uses what is pinned here, and only its own pin
+    /// was removed; no other agent's program acts by our tables.
+    pub fn owns(&self, program: u32) -> Result<bool, DatapathError> {
+        let mut pinned = Vec::new();
         for version in list(&self.root)? {
-            for folder in list(&version)?.iter().filter(|folder| is_of_programs(folder)) {
-                for path in list(folder)? {
-                    let number = bpf::open_pin(&path)
-                        .and_then(|program| bpf::program_number(program.as_fd()))
-                        .map_err(pin("open the program at", &path))?;
-                    found.insert(number);
+            for folder in list(&version)? {
+                if starts_with(&folder, PROGRAMS) || starts_with(&folder, MAPS) {
+                    pinned.extend(list(&folder)?);
                 }
             }
         }
-        Ok(found)
+        let (programs, maps): (Vec<_>, Vec<_>) = pinned.into_iter().partition(|it| is_program(it));
+        if numbers(&programs)?.contains(&program) {
+            return Ok(true);
+        }
+        let used = maps_of(program).map_err(|error| {
+            pin("tell whose program runs, for", &self.root)(io::Error::other(error))
+        })?;
+        Ok(numbers(&maps)?.iter().any(|map| used.contains(map)))
     }
 
     /// Removes everything that is not the link of one of `links`, the mark of
@@ -199,6 +209,36 @@ impl Pins {
     }
 }
 
+/// The numbers of the programs, or of the maps, that are pinned at `paths`.
+pub fn numbers(paths: &[PathBuf]) -> Result<Vec<u32>, DatapathError> {
+    let number = |path: &PathBuf| {
+        let number = bpf::open_pin(path).and_then(|object| bpf::object_number(object.as_fd()));
+        number.map_err(pin("open what is pinned at", path))
+    };
+    paths.iter().map(number).collect()
+}
+
+/// The numbers of the maps that a program uses; none if it is gone.
+fn maps_of(program: u32) -> Result<Vec<u32>, ProgramError> {
+    // Others come and go meanwhile, which are errors here.
+    match loaded_programs().flatten().find(|it| it.id() == program) {
+        Some(program) => Ok(program.map_ids()?.unwrap_or_default()),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Gives a folder of programs, if it is there, another name. Removed, the
+/// programs in it that are attached would not find each other any more.
+pub fn set_aside(folder: &Path) -> Result<(), DatapathError> {
+    let name = folder.to_string_lossy();
+    let mut places = (0..).map(|number| PathBuf::from(format!("{name}-{number}")));
+    let free = places.find(|it| !it.exists()).expect("there is no end of numbers");
+    match fs::rename(folder, free) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(pin("rename", folder)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a pin, or a folder with all that is in it; none is fine.
 pub fn remove(path: &Path) -> Result<(), DatapathError> {
     let is_folder = fs::symlink_metadata(path).is_ok_and(|it| it.is_dir());
@@ -215,8 +255,13 @@ pub fn pin(what: &'static str, path: &Path) -> impl Fn(io::Error) -> DatapathErr
     move |source| DatapathError::Pin { what, path: path.clone(), source }
 }
 
-fn is_of_programs(folder: &Path) -> bool {
-    folder.file_name().is_some_and(|name| name.as_bytes().starts_with(PROGRAMS.as_bytes()))
+/// Whether a program is pinned there, and not a map.
+fn is_program(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| starts_with(folder, PROGRAMS)) && !path.ends_with(MAP_TAILS)
+}
+
+fn starts_with(path: &Path, prefix: &str) -> bool {
+    path.file_name().is_some_and(|name| name.as_bytes().starts_with(prefix.as_bytes()))
 }
 
 /// The file system reserves dots, and interfaces have no colons.
@@ -264,6 +309,19 @@ fn is_bpf_fs(path: &Path) -> Result<bool, DatapathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Programs and maps can have the same numbers.
+    #[test]
+    fn maps_beside_programs_are_taken_for_none() {
+        for (path, expected) in [
+            ("/b/v3/programs-1/ila_egress", true),
+            ("/b/v3/programs-1-0/ila_egress", true),
+            ("/b/v3/programs-1/ILA_TAILS", false),
+            ("/b/v3/maps-1/ILA_MAPPINGS", false),
+        ] {
+            assert_eq!(is_program(Path::new(path)), expected, "{path}");
+        }
+    }
 
     #[test]
     fn the_names_of_interfaces_come_back_from_those_of_pins() {

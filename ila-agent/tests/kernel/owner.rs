@@ -1,6 +1,11 @@
 //! What an owner makes of the tables that an earlier agent has left.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::{DirEntryExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
 
 use ila_agent::{
     config::Config,
@@ -10,7 +15,10 @@ use ila_agent::{
     store::Store,
 };
 use ila_proto::{
-    abi::{LocatorKey, LocatorValue, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, Place},
+    abi::{
+        LocatorKey, LocatorValue, MAP_EVENTS, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue,
+        PROGRAM_EGRESS, Place,
+    },
     addr::Locator,
     checksum::ChecksumDelta,
 };
@@ -59,6 +67,58 @@ impl Agent {
         let owner = Owner::new(self.config.clone(), Vec::new(), datapath, store, 1500);
         owner.expect("the tables take it")
     }
+}
+
+/// What is pinned, by the number that it keeps when it is renamed.
+fn pinned() -> BTreeMap<u64, PathBuf> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![PathBuf::from(BPF_DIR)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("it is there").map(Result::unwrap) {
+            if entry.file_type().expect("it has one").is_dir() {
+                folders.push(entry.path());
+            } else {
+                found.insert(entry.ino(), entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// Interfaces may run them; without their array they would not find each other.
+#[test]
+fn programs_that_are_not_whole_stay_pinned_until_others_have_taken_their_place() {
+    let agent = Agent::new("");
+    drop(agent.datapath());
+    let mut former = pinned();
+    let names: BTreeSet<_> = former.values().cloned().collect();
+    let (_, table) = former.extract_if(.., |_, pin| pin.ends_with(MAP_EVENTS)).next().unwrap();
+    fs::remove_file(table).expect("it is pinned");
+    let mut datapath = agent.datapath();
+    let both = pinned();
+    assert!(former.keys().all(|number| both.contains_key(number)), "{former:?}, {both:?}");
+    assert!(names.iter().all(|name| both.values().any(|it| it == name)), "{both:?}");
+    datapath.clear_stale().expect("it can be removed");
+    assert_eq!(BTreeSet::from_iter(pinned().into_values()), names);
+}
+
+/// Of programs that use another one than is pinned, as many as should be.
+#[test]
+fn programs_are_not_taken_for_those_of_tables_that_they_do_not_use() {
+    let agent = Agent::new("");
+    drop(agent.datapath());
+    let is_program = |pin: &&PathBuf| pin.ends_with(PROGRAM_EGRESS);
+    let program = pinned().values().find(is_program).cloned().expect("it is pinned");
+    let folder = program.parent().expect("it is in one").to_owned();
+    let former = fs::metadata(&program).expect("it is pinned").ino();
+    let table = pinned().into_values().find(|pin| pin.ends_with(MAP_EVENTS));
+    fs::remove_file(table.expect("it is pinned")).expect("it can be removed");
+    drop(agent.datapath());
+    let aside = pinned()[&former].parent().expect("it is in one").to_owned();
+    fs::remove_dir_all(&folder).expect("it can be removed");
+    fs::rename(aside, folder).expect("it can be renamed");
+    drop(agent.datapath());
+    assert_ne!(fs::metadata(&program).expect("it is pinned").ino(), former, "made anew");
 }
 
 fn there(bits: u64) -> MappingValue {

@@ -163,8 +163,11 @@ fn filters_of_another_agent_are_neither_replaced_nor_taken_away() {
     let said = refused(&mut agent_that_ends(&overlay), 1);
     assert!(said.contains("`up0` runs the program of another agent"), "{said}");
     assert_eq!(filters(), with_both);
-    ok(&mut overlay.detach("h1"));
-    assert!(filters().into_keys().eq(["up0"]), "only the second agent's: {:?}", filters());
+    for _ in 0..2 {
+        let said = refused(&mut overlay.detach("h1"), 1);
+        assert!(said.contains("left alone are the clsact filters of up0:"), "{said}");
+        assert!(filters().into_keys().eq(["up0"]), "only the second agent's: {:?}", filters());
+    }
     overlay.configure("h1", |_| second);
     ok(&mut overlay.detach("h1"));
     assert_eq!(filters(), BTreeMap::new());
@@ -194,6 +197,66 @@ fn an_agent_knows_its_own_programs_whenever_it_was_killed() {
     for hook in ["tcx", "clsact", "tcx"] {
         attach_by(&overlay, hook);
         restart(hook);
+    }
+}
+
+/// The folders of h1's tables and programs.
+fn pinned_folders(overlay: &Overlay) -> Vec<PathBuf> {
+    let layout = fs::read_dir(overlay.pins("h1").join("v3")).expect("the agent has made it");
+    let mut folders: Vec<_> = layout.map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| !folder.ends_with("links") && !folder.ends_with("filters"));
+    folders
+}
+
+/// Whether it is the pin of a program or the note of a filter that is gone.
+#[test]
+fn detaching_finds_programs_whose_own_pins_are_gone() {
+    for hook in HOOKS {
+        let overlay = attached_by(hook);
+        overlay.end_agent("h1", Signal::SIGKILL);
+        for folder in pinned_folders(&overlay) {
+            for program in ["ila_egress", "ila_ingress"] {
+                let _ = fs::remove_file(folder.join(program));
+            }
+        }
+        let _ = fs::remove_dir(overlay.pins("h1").join("v3/filters/up0"));
+        let said = ok(&mut overlay.detach("h1"));
+        assert!(said.contains("3 interfaces detached"), "{hook}: {said}");
+        assert_eq!(filters(&overlay), 0, "{hook}");
+        assert!(!overlay.pings("a1", "b1"), "{hook}: nobody translates any more");
+        let _agent = overlay.start_agent("h1");
+        assert!(overlay.pings("a1", "b1"), "{hook}");
+    }
+}
+
+/// A link is known by its pin. A filter cannot be told from another agent's then:
+/// it is left alone, and not in silence.
+#[test]
+fn programs_of_which_nothing_is_pinned_are_taken_over_by_their_links_or_named() {
+    for hook in HOOKS {
+        let overlay = attached_by(hook);
+        overlay.end_agent("h1", Signal::SIGKILL);
+        for folder in pinned_folders(&overlay) {
+            fs::remove_dir_all(folder).expect("it can be removed");
+        }
+        if hook == "clsact" {
+            let said = refused(&mut agent_that_ends(&overlay), 1);
+            assert!(said.contains("tc filter del dev up0 ingress pref 18764"), "{said}");
+            let before = shown_filters(&overlay);
+            for _ in 0..2 {
+                let said = refused(&mut overlay.detach("h1"), 1);
+                assert!(before.keys().all(|it| said.contains(it)), "{said}");
+                assert_eq!(shown_filters(&overlay), before);
+            }
+            for interface in before.keys() {
+                remove_filter(&overlay, interface);
+            }
+            ok(&mut overlay.detach("h1"));
+            let pins = fs::read_dir(overlay.pins("h1")).expect("the lab has made it");
+            assert_eq!(pins.count(), 0);
+        }
+        let _agent = overlay.start_agent("h1");
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
     }
 }
 

@@ -97,6 +97,35 @@ fn an_agent_takes_over_what_fits() {
     assert_eq!(after.len(), before.len());
 }
 
+/// Somebody has removed one. Interfaces run what is there of the others, until
+/// they run what takes its place.
+#[test]
+fn a_stream_does_not_notice_that_what_is_not_whole_is_made_anew() {
+    for hook in ["tcx", "clsact"] {
+        let overlay = attached_by("not-whole", hook);
+        let stream = overlay.stream("a1", "b1", RATE);
+        let whole = pinned(&overlay, "h1");
+        let is_link = |pin: &&PathBuf| pin.parent().is_some_and(|it| it.ends_with("links"));
+        let mut agents = Vec::new();
+        for pin in whole.keys().filter(|pin| !is_link(pin)) {
+            overlay.end_agent("h1", Signal::SIGKILL);
+            fs::remove_file(pin).expect("it is there");
+            agents.push(overlay.start_agent("h1"));
+            flows_on(&stream, BETWEEN);
+            assert!(pinned(&overlay, "h1").keys().eq(whole.keys()), "{hook}, {}", pin.display());
+            // What is rare goes on in programs that have to be found.
+            let mut ping = overlay.node("a1").command("ping");
+            ping.args(["-c1", "-W3", "-t1", &overlay.address("b1").to_string()]);
+            let said = ping.output().expect("ping can be run").stdout;
+            let said = String::from_utf8_lossy(&said);
+            assert!(said.contains("Time exceeded"), "{hook}, {}: {said}", pin.display());
+        }
+        println!("{hook}");
+        expect_perfect(stream);
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
+    }
+}
+
 /// The folders in `pins`, one for each layout.
 fn layouts(pins: &Path) -> Vec<String> {
     let entries = fs::read_dir(pins).expect("the agent has made it").map(Result::unwrap);
