@@ -16,8 +16,8 @@ use ila_agent::{
 };
 use ila_proto::{
     abi::{
-        LocatorKey, LocatorValue, MAP_EVENTS, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue,
-        PROGRAM_EGRESS, Place,
+        LocatorKey, LocatorValue, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAX_LOCATORS,
+        MAX_MAPPINGS, MappingKey, MappingValue, PROGRAM_EGRESS, Place,
     },
     addr::Locator,
     checksum::ChecksumDelta,
@@ -99,7 +99,7 @@ fn programs_that_are_not_whole_stay_pinned_until_others_have_taken_their_place()
     assert!(former.keys().all(|number| both.contains_key(number)), "{former:?}, {both:?}");
     assert!(names.iter().all(|name| both.values().any(|it| it == name)), "{both:?}");
     datapath.clear_stale().expect("it can be removed");
-    assert_eq!(BTreeSet::from_iter(pinned().into_values()), names);
+    assert_eq!(pinned().into_values().collect::<BTreeSet<_>>(), names);
 }
 
 /// Of programs that use another one than is pinned, as many as should be.
@@ -143,12 +143,13 @@ fn full_tables_have_room_for_other_mappings() {
         (1..u64::from(MAX_MAPPINGS) - 1).map(|number| (MappingKey(number << 16), there(number)));
     let all = [here, (MappingKey(0xb1), there(9))].into_iter().chain(others);
     let (keys, values): (Vec<_>, Vec<_>) = all.unzip();
+    let value = LocatorValue { domain: 0, to_sir: 0, padding: 0 };
+    let locators = (1..=u64::from(MAX_LOCATORS)).map(|number| (LocatorKey(number), value));
+    let set = datapath.tables.set_elsewhere(&locators.collect(), &BTreeMap::new());
+    assert_eq!(set.expect("they fit"), 0);
     datapath.tables.set_mappings(&keys, &values).expect("they fit");
     let one_more = datapath.tables.set_mapping(MappingKey(0xb2), there(9));
     one_more.expect_err("the table is full");
-    let value = LocatorValue { domain: 0, to_sir: 0, padding: 0 };
-    let locators = (1..=u64::from(MAX_LOCATORS)).map(|number| (LocatorKey(number), value));
-    datapath.tables.set_locators(&locators.collect()).expect("they fit");
     let one_more = datapath.tables.set_locator(LocatorKey(0), value);
     one_more.expect_err("the table is full");
 
@@ -163,4 +164,51 @@ fn full_tables_have_room_for_other_mappings() {
     let locators: BTreeMap<_, _> =
         tables.locators().expect("they can be read").into_iter().collect();
     assert_eq!(locators, desired.locators);
+}
+
+/// Deleted first, what worked would be lost with what cannot.
+#[test]
+fn tables_that_cannot_hold_what_is_wanted_are_left_as_they_are() {
+    let agent = Agent::new("");
+    let mut tables = agent.datapath().tables;
+    let here = Place::Here { interface: 7, mac: CONTAINER_MAC };
+    let known = [(MappingKey(0xa1), MappingValue::new(here)), (MappingKey(0xb1), there(9))];
+    let (keys, values): (Vec<_>, Vec<_>) = known.into_iter().unzip();
+    tables.set_mappings(&keys, &values).expect("they fit");
+    let value = LocatorValue { domain: 0, to_sir: 0, padding: 0 };
+    tables.set_locator(LocatorKey(0), value).expect("it fits");
+    let locators = |count: u32| (1..=u64::from(count)).map(|it| (LocatorKey(it), value)).collect();
+    let mappings =
+        |count: u32| (1..=u64::from(count)).map(|it| (MappingKey(it << 16), there(it))).collect();
+    for (locators, mappings, map) in [
+        (locators(MAX_LOCATORS + 1), mappings(1), MAP_LOCATORS),
+        // That to the container is one more.
+        (locators(1), mappings(MAX_MAPPINGS), MAP_MAPPINGS),
+    ] {
+        let error = tables.set_elsewhere(&locators, &mappings).expect_err("it is too much");
+        assert!(error.to_string().contains(map), "{error}");
+        let there: BTreeMap<_, _> =
+            tables.mappings().expect("they can be read").into_iter().collect();
+        assert_eq!(there, BTreeMap::from(known), "{map}");
+        assert_eq!(tables.locators().expect("they can be read"), [(LocatorKey(0), value)], "{map}");
+    }
+}
+
+/// The container may still be here: packets would go round in circles until it
+/// is adopted.
+#[test]
+fn a_container_here_has_its_mapping_until_it_was_not_adopted() {
+    let agent =
+        Agent::new("[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:b:1::/64\"\n");
+    let wanted = Desired::of(&agent.config).mappings;
+    let (&key, &elsewhere) = wanted.first_key_value().expect("it is one");
+    let here = MappingValue::new(Place::Here { interface: 7, mac: CONTAINER_MAC });
+    let mut datapath = agent.datapath();
+    datapath.tables.set_mapping(key, here).expect("it fits");
+    drop(agent.owner(datapath));
+    let mappings = |datapath: &Datapath| datapath.tables.mappings().expect("they can be read");
+    let datapath = agent.datapath();
+    assert_eq!(mappings(&datapath), [(key, here)]);
+    agent.owner(datapath).clear_stale().expect("it can be removed");
+    assert_eq!(mappings(&agent.datapath()), [(key, elsewhere)]);
 }
