@@ -3,21 +3,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::unix::fs::{DirEntryExt as _, MetadataExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{DirEntryExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
 };
 
 use ila_agent::{
     config::Config,
-    datapath::{Datapath, best_hook},
+    datapath::{Datapath, best_hook, bpf},
     desired::{Desired, host_config},
     owner::Owner,
     store::Store,
 };
 use ila_proto::{
     abi::{
-        LocatorKey, LocatorValue, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAX_LOCATORS,
-        MAX_MAPPINGS, MappingKey, MappingValue, PROGRAM_EGRESS, Place,
+        GONE_INTERFACES, LocatorKey, LocatorValue, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS,
+        MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, PROGRAM_EGRESS, Place,
     },
     addr::Locator,
     checksum::ChecksumDelta,
@@ -28,7 +31,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::harness::CONTAINER_MAC;
+use crate::harness::{CONTAINER_MAC, TEST_INTERFACE, address, udp};
 
 /// A BPF file system of this thread's own.
 pub const BPF_DIR: &str = "/sys/fs/bpf/ila";
@@ -211,4 +214,24 @@ fn a_container_here_has_its_mapping_until_it_was_not_adopted() {
     assert_eq!(mappings(&datapath), [(key, here)]);
     agent.owner(datapath).clear_stale().expect("it can be removed");
     assert_eq!(mappings(&agent.datapath()), [(key, elsewhere)]);
+}
+
+/// Those of a container that went while no agent ran.
+#[test]
+fn counters_of_interfaces_that_nobody_takes_over_go_to_those_that_are_gone() {
+    let agent = Agent::new("");
+    let mut datapath = agent.datapath();
+    datapath.tables.count(TEST_INTERFACE).expect("there is room");
+    let program = pinned().into_values().find(|pin| pin.ends_with(PROGRAM_EGRESS));
+    let program = bpf::open_pin(&program.expect("it is pinned")).expect("it is a program");
+    let packet = udp(address("fd00::1"), address("fd00::2"), b"x");
+    bpf::test_run(program.as_fd(), &packet, 3, 0).expect("the kernel runs it");
+    drop(datapath);
+
+    let mut datapath = agent.datapath();
+    let counts = datapath.tables.counts_of(TEST_INTERFACE).expect("they are there");
+    assert_eq!(counts.iter().map(|count| count.packets).sum::<u64>(), 3);
+    datapath.clear_stale().expect("they can be removed");
+    let all = datapath.tables.counts().expect("they can be read");
+    assert_eq!(all, [(GONE_INTERFACES, counts)]);
 }
