@@ -67,6 +67,19 @@ pub enum DatapathError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// More is wanted in a map than it has room for.
+    #[error(
+        "{entries} entries are wanted in the map {map}, which has room for {room}; nothing is \
+         changed in it. State fewer mappings in the configuration"
+    )]
+    Full {
+        /// The map.
+        map: &'static str,
+        /// How many it can have.
+        room: u32,
+        /// How many it would have.
+        entries: usize,
+    },
     /// Another agent has pinned its programs there.
     #[error("another agent uses `bpf_dir` {0}; end it first, or give this one another folder")]
     Taken(PathBuf),

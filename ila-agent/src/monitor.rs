@@ -53,7 +53,13 @@ impl Monitor {
         let shared = Arc::new(Mutex::new(Shared { sender: Some(sender.clone()), listeners: 0 }));
         let monitor = Self { owner, shared, came: Arc::default() };
         tokio::spawn(forward(monitor.clone(), events, sender));
-        tokio::spawn(renew(monitor.clone()));
+        let (shared, teller) = (Arc::clone(&monitor.shared), monitor.clone());
+        let is_heard = move || lock(&shared).listeners > 0;
+        let tell = move || {
+            let monitor = teller.clone();
+            async move { monitor.tell().await }
+        };
+        tokio::spawn(renew(Arc::clone(&monitor.came), is_heard, tell));
         monitor
     }
 
@@ -96,15 +102,20 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells the programs again and again for as long as anybody listens.
-async fn renew(monitor: Monitor) {
+/// Tells the programs again and again for as long as anybody listens. If that
+/// fails, it is tried again: nobody else would tell them of later listeners.
+async fn renew<T>(came: Arc<Notify>, is_heard: impl Fn() -> bool, tell: impl Fn() -> T)
+where
+    T: Future<Output = Result<(), Refusal>>,
+{
     loop {
-        monitor.came.notified().await;
-        while lock(&monitor.shared).listeners > 0 {
+        came.notified().await;
+        while is_heard() {
             sleep(RENEWAL).await;
-            if let Err(error) = monitor.tell().await {
-                tracing::debug!(%error, "the programs are not told any more");
-                return;
+            match tell().await {
+                Err(error) if error.code == ErrorCode::ShuttingDown => return,
+                Err(error) => tracing::warn!(%error, "the programs do not know who listens"),
+                Ok(()) => {}
             }
         }
     }
@@ -171,5 +182,31 @@ impl Drop for Listener {
         }
         let monitor = self.monitor.clone();
         tokio::spawn(async move { monitor.tell().await });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn the_programs_are_told_again_after_it_failed() {
+        const FAILING: u64 = 1;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let (came, told) = (Arc::new(Notify::new()), AtomicU64::new(0));
+        came.notify_one();
+        let tell = async || {
+            let refusal = |code| Err(Refusal::new(code, "no"));
+            match told.fetch_add(1, Ordering::Relaxed) {
+                ..FAILING => refusal(ErrorCode::Kernel),
+                FAILING => Ok(()),
+                // It ends with the agent only.
+                _ => refusal(ErrorCode::ShuttingDown),
+            }
+        };
+        runtime.expect("a runtime can be had").block_on(renew(came, || true, tell));
+        assert_eq!(told.into_inner(), FAILING + 2);
     }
 }

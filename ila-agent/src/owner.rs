@@ -95,8 +95,9 @@ pub struct Owner {
 impl Owner {
     /// An owner of nothing but the mappings that the configuration names, which
     /// are in the kernel's table then, in place of those that an earlier agent
-    /// was told. Those to containers here stay for [`Owner::adopt`]. No program
-    /// is attached yet.
+    /// was told. Those to containers here stay for [`Owner::adopt`], whatever the
+    /// configuration says of them, until [`Owner::clear_stale`]. No program is
+    /// attached yet.
     pub fn new(
         config: Config,
         uplinks: Vec<(InterfaceName, u32)>,
@@ -105,9 +106,7 @@ impl Owner {
         mtu: u32,
     ) -> Result<Self, DatapathError> {
         let desired = Desired::of(&config);
-        // Locators first: what a mapping leads to has to find back.
-        datapath.tables.set_locators(&desired.locators)?;
-        let stale = datapath.tables.set_elsewhere(&desired.mappings)?;
+        let stale = datapath.tables.set_elsewhere(&desired.locators, &desired.mappings)?;
         tell_of_stale(stale);
         // Those of an agent that was killed do not listen any more.
         datapath.tables.want_events(Duration::ZERO)?;
@@ -196,15 +195,14 @@ impl Owner {
         Ok(())
     }
 
-    /// Clears away what earlier agents knew and this one does not.
+    /// Clears away what earlier agents knew and this one does not. What is mapped
+    /// to a container that was not adopted is as the configuration says then.
     pub fn clear_stale(&mut self) -> Result<(), Refusal> {
-        let mut desired = Desired::of(&self.config);
-        for entry in self.containers.values() {
-            let (_, key) = self.key(&entry.container)?;
-            desired.mappings.insert(key, MappingValue::NONE);
-        }
-        let keys = desired.mappings.into_keys().collect();
-        tell_of_stale(self.datapath.tables.retain_mappings(&keys)?);
+        let containers = self.containers.values();
+        let kept = containers.map(|entry| self.key(&entry.container).map(|(_, key)| key));
+        let kept = kept.collect::<Result<_, _>>()?;
+        let wanted = Desired::of(&self.config).mappings;
+        tell_of_stale(self.datapath.tables.settle_mappings(&wanted, &kept)?);
         Ok(self.datapath.clear_stale()?)
     }
 

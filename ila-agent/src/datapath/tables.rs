@@ -17,8 +17,8 @@ use aya::{
 };
 use ila_proto::abi::{
     FATE_SLOTS, FateCount, GONE_INTERFACES, InterfaceCounts, Layout, LocatorKey, LocatorValue,
-    MAP_COUNTS, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAP_MISSED, MAP_WANTED, MappingKey,
-    MappingValue, Place,
+    MAP_COUNTS, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAP_MISSED, MAP_WANTED, MAX_LOCATORS,
+    MAX_MAPPINGS, MappingKey, MappingValue, Place,
 };
 use nix::time::ClockId;
 
@@ -87,15 +87,34 @@ impl Tables {
         bpf::update_batch(map_fd(self.mappings.map()), keys, values).map_err(refused(MAP_MAPPINGS))
     }
 
-    /// Sets the mappings to other hosts: `wanted` are there afterwards, and
-    /// besides them those to this host that were. Returns how many others went.
+    /// Sets what locators belong to, and the mappings to other hosts. Only those
+    /// are there afterwards, and the mappings to this host that were, whatever is
+    /// wanted instead: their containers may be here. Returns how many other
+    /// mappings went. Fails before it changes anything if there is no room.
     pub fn set_elsewhere(
         &mut self,
-        wanted: &BTreeMap<MappingKey, MappingValue>,
+        locators: &BTreeMap<LocatorKey, LocatorValue>,
+        mappings: &BTreeMap<MappingKey, MappingValue>,
     ) -> Result<usize, DatapathError> {
-        let known = self.mappings()?;
-        let is_here = |value: &MappingValue| matches!(value.place(), Place::Here { .. });
-        let changes = Changes::between(known, wanted, is_here);
+        let is_here = |_: &_, value: &MappingValue| matches!(value.place(), Place::Here { .. });
+        let locators = Changes::between(self.locators()?, locators, |_, _| false);
+        let mappings = Changes::between(self.mappings()?, mappings, is_here);
+        locators.check(MAP_LOCATORS, MAX_LOCATORS)?;
+        mappings.check(MAP_MAPPINGS, MAX_MAPPINGS)?;
+        // Locators first: what a mapping leads to has to find back.
+        locators.make(map_fd(self.locators.map())).map_err(refused(MAP_LOCATORS))?;
+        mappings.make(map_fd(self.mappings.map())).map_err(refused(MAP_MAPPINGS))
+    }
+
+    /// Sets all mappings: only `wanted` are there afterwards, and those of `kept`
+    /// as they are. Returns how many others went.
+    pub fn settle_mappings(
+        &mut self,
+        wanted: &BTreeMap<MappingKey, MappingValue>,
+        kept: &BTreeSet<MappingKey>,
+    ) -> Result<usize, DatapathError> {
+        let changes = Changes::between(self.mappings()?, wanted, |key, _| kept.contains(key));
+        changes.check(MAP_MAPPINGS, MAX_MAPPINGS)?;
         changes.make(map_fd(self.mappings.map())).map_err(refused(MAP_MAPPINGS))
     }
 
@@ -115,14 +134,6 @@ impl Tables {
         bpf::memory(map_fd(self.mappings.map())).map_err(refused(MAP_MAPPINGS))
     }
 
-    /// Forgets all mappings but those of `keys`; returns how many those were.
-    pub fn retain_mappings(&mut self, keys: &BTreeSet<MappingKey>) -> Result<usize, DatapathError> {
-        let known = self.mappings()?.into_iter().map(|(key, _)| key);
-        let stale: Vec<_> = known.filter(|key| !keys.contains(key)).collect();
-        bpf::delete_batch(map_fd(self.mappings.map()), &stale).map_err(refused(MAP_MAPPINGS))?;
-        Ok(stale.len())
-    }
-
     /// Sets what a locator belongs to.
     pub fn set_locator(
         &mut self,
@@ -130,16 +141,6 @@ impl Tables {
         value: LocatorValue,
     ) -> Result<(), DatapathError> {
         self.locators.insert(Plain(key), Plain(value), 0).map_err(error(MAP_LOCATORS))
-    }
-
-    /// Sets what all locators belong to: only `wanted` are there afterwards.
-    pub fn set_locators(
-        &mut self,
-        wanted: &BTreeMap<LocatorKey, LocatorValue>,
-    ) -> Result<(), DatapathError> {
-        let changes = Changes::between(self.locators()?, wanted, |_| false);
-        let made = changes.make(map_fd(self.locators.map()));
-        made.map(|_| ()).map_err(refused(MAP_LOCATORS))
     }
 
     /// What all locators belong to.
@@ -226,19 +227,36 @@ struct Changes<K, V> {
     stale: Vec<K>,
     keys: Vec<K>,
     values: Vec<V>,
+    /// How many entries there are afterwards.
+    entries: usize,
 }
 
 impl<K: Layout + Ord, V: Layout + PartialEq> Changes<K, V> {
-    /// From `known` to `wanted`, where of the rest what `stays` says is left
-    /// alone. What is there with another value is not stale: programs that read
-    /// the map would miss it for a moment.
-    fn between(known: Vec<(K, V)>, wanted: &BTreeMap<K, V>, stays: impl Fn(&V) -> bool) -> Self {
+    /// From `known` to `wanted`, where what `stays` says is left alone, wanted or
+    /// not. What is there with another value is not stale: programs that read the
+    /// map would miss it for a moment.
+    fn between(
+        known: Vec<(K, V)>,
+        wanted: &BTreeMap<K, V>,
+        stays: impl Fn(&K, &V) -> bool,
+    ) -> Self {
         let known: BTreeMap<K, V> = known.into_iter().collect();
-        let is_stale = |(key, value): &(&K, &V)| !wanted.contains_key(key) && !stays(value);
-        let stale = known.iter().filter(is_stale).map(|(key, _)| *key).collect();
-        let is_new = |(key, value): &(&K, &V)| known.get(key) != Some(*value);
+        let others = known.iter().filter(|(key, _)| !wanted.contains_key(key));
+        let (left, stale): (Vec<_>, Vec<_>) = others.partition(|(key, value)| stays(key, value));
+        let is_new = |(key, value): &(&K, &V)| {
+            known.get(key).is_none_or(|there| there != *value && !stays(key, there))
+        };
         let (keys, values) = wanted.iter().filter(is_new).unzip();
-        Self { stale, keys, values }
+        let stale = stale.into_iter().map(|(key, _)| *key).collect();
+        Self { stale, keys, values, entries: wanted.len() + left.len() }
+    }
+
+    /// Fails if `map`, which has `room` for so many, has none for all entries.
+    fn check(&self, map: &'static str, room: u32) -> Result<(), DatapathError> {
+        if self.entries > room as usize {
+            return Err(DatapathError::Full { map, room, entries: self.entries });
+        }
+        Ok(())
     }
 
     /// Makes them, and returns how many entries were stale. Those go first:
@@ -327,9 +345,9 @@ mod tests {
         let here = MappingValue::new(Place::Here { interface: 7, mac: [6, 0, 0, 0, 0, 1] });
         let known = vec![(key(4), a), (key(9), here), (key(1), a), (key(3), here), (key(2), a)];
         let wanted = BTreeMap::from([(key(1), a), (key(2), b), (key(3), b), (key(5), a)]);
-        let changes = Changes::between(known, &wanted, |value| *value == here);
-        // 1 is there already, 9 stays.
-        let (keys, values) = (vec![key(2), key(3), key(5)], vec![b, b, a]);
-        assert_eq!(changes, Changes { stale: vec![key(4)], keys, values });
+        let changes = Changes::between(known, &wanted, |_, value| *value == here);
+        // 1 is there already; 3 and 9 stay, of which one is wanted otherwise.
+        let (keys, values) = (vec![key(2), key(5)], vec![b, a]);
+        assert_eq!(changes, Changes { stale: vec![key(4)], keys, values, entries: 5 });
     }
 }

@@ -4,21 +4,24 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::Ipv6Addr,
-    os::unix::fs::{DirEntryExt as _, MetadataExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{DirEntryExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
 };
 
 use ila_agent::{
     config::Config,
-    datapath::{Datapath, best_hook},
+    datapath::{Datapath, best_hook, bpf},
     desired::{Desired, host_config},
     owner::Owner,
     store::Store,
 };
 use ila_proto::{
     abi::{
-        Event, Fate, LocatorKey, LocatorValue, MAP_EVENTS, MAX_LOCATORS, MAX_MAPPINGS, MappingKey,
-        MappingValue, PROGRAM_EGRESS, Place,
+        Event, Fate, GONE_INTERFACES, LocatorKey, LocatorValue, MAP_EVENTS, MAP_LOCATORS,
+        MAP_MAPPINGS, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, PROGRAM_EGRESS, Place,
     },
     addr::{Address, Identifier, Locator, SirPrefix},
     api::{AddContainer, Party},
@@ -31,7 +34,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::harness::{CONTAINER_MAC, address};
+use crate::harness::{CONTAINER_MAC, TEST_INTERFACE, address, udp};
 
 /// A BPF file system of this thread's own.
 pub const BPF_DIR: &str = "/sys/fs/bpf/ila";
@@ -102,7 +105,7 @@ fn programs_that_are_not_whole_stay_pinned_until_others_have_taken_their_place()
     assert!(former.keys().all(|number| both.contains_key(number)), "{former:?}, {both:?}");
     assert!(names.iter().all(|name| both.values().any(|it| it == name)), "{both:?}");
     datapath.clear_stale().expect("it can be removed");
-    assert_eq!(BTreeSet::from_iter(pinned().into_values()), names);
+    assert_eq!(pinned().into_values().collect::<BTreeSet<_>>(), names);
 }
 
 /// Of programs that use another one than is pinned, as many as should be.
@@ -146,12 +149,13 @@ fn full_tables_have_room_for_other_mappings() {
         (1..u64::from(MAX_MAPPINGS) - 1).map(|number| (MappingKey(number << 16), there(number)));
     let all = [here, (MappingKey(0xb1), there(9))].into_iter().chain(others);
     let (keys, values): (Vec<_>, Vec<_>) = all.unzip();
+    let value = LocatorValue { domain: 0, to_sir: 0, padding: 0 };
+    let locators = (1..=u64::from(MAX_LOCATORS)).map(|number| (LocatorKey(number), value));
+    let set = datapath.tables.set_elsewhere(&locators.collect(), &BTreeMap::new());
+    assert_eq!(set.expect("they fit"), 0);
     datapath.tables.set_mappings(&keys, &values).expect("they fit");
     let one_more = datapath.tables.set_mapping(MappingKey(0xb2), there(9));
     one_more.expect_err("the table is full");
-    let value = LocatorValue { domain: 0, to_sir: 0, padding: 0 };
-    let locators = (1..=u64::from(MAX_LOCATORS)).map(|number| (LocatorKey(number), value));
-    datapath.tables.set_locators(&locators.collect()).expect("they fit");
     let one_more = datapath.tables.set_locator(LocatorKey(0), value);
     one_more.expect_err("the table is full");
 
@@ -250,4 +254,71 @@ fn a_dropped_packet_is_told_of_with_the_mappings_of_its_addresses() {
             );
         }
     }
+}
+
+/// Deleted first, what worked would be lost with what cannot.
+#[test]
+fn tables_that_cannot_hold_what_is_wanted_are_left_as_they_are() {
+    let agent = Agent::new("");
+    let mut tables = agent.datapath().tables;
+    let here = Place::Here { interface: 7, mac: CONTAINER_MAC };
+    let known = [(MappingKey(0xa1), MappingValue::new(here)), (MappingKey(0xb1), there(9))];
+    let (keys, values): (Vec<_>, Vec<_>) = known.into_iter().unzip();
+    tables.set_mappings(&keys, &values).expect("they fit");
+    let value = LocatorValue { domain: 0, to_sir: 0, padding: 0 };
+    tables.set_locator(LocatorKey(0), value).expect("it fits");
+    let locators = |count: u32| (1..=u64::from(count)).map(|it| (LocatorKey(it), value)).collect();
+    let mappings =
+        |count: u32| (1..=u64::from(count)).map(|it| (MappingKey(it << 16), there(it))).collect();
+    for (locators, mappings, map) in [
+        (locators(MAX_LOCATORS + 1), mappings(1), MAP_LOCATORS),
+        // That to the container is one more.
+        (locators(1), mappings(MAX_MAPPINGS), MAP_MAPPINGS),
+    ] {
+        let error = tables.set_elsewhere(&locators, &mappings).expect_err("it is too much");
+        assert!(error.to_string().contains(map), "{error}");
+        let there: BTreeMap<_, _> =
+            tables.mappings().expect("they can be read").into_iter().collect();
+        assert_eq!(there, BTreeMap::from(known), "{map}");
+        assert_eq!(tables.locators().expect("they can be read"), [(LocatorKey(0), value)], "{map}");
+    }
+}
+
+/// The container may still be here: packets would go round in circles until it
+/// is adopted.
+#[test]
+fn a_container_here_has_its_mapping_until_it_was_not_adopted() {
+    let agent =
+        Agent::new("[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:b:1::/64\"\n");
+    let wanted = Desired::of(&agent.config).mappings;
+    let (&key, &elsewhere) = wanted.first_key_value().expect("it is one");
+    let here = MappingValue::new(Place::Here { interface: 7, mac: CONTAINER_MAC });
+    let mut datapath = agent.datapath();
+    datapath.tables.set_mapping(key, here).expect("it fits");
+    drop(agent.owner(datapath));
+    let mappings = |datapath: &Datapath| datapath.tables.mappings().expect("they can be read");
+    let datapath = agent.datapath();
+    assert_eq!(mappings(&datapath), [(key, here)]);
+    agent.owner(datapath).clear_stale().expect("it can be removed");
+    assert_eq!(mappings(&agent.datapath()), [(key, elsewhere)]);
+}
+
+/// Those of a container that went while no agent ran.
+#[test]
+fn counters_of_interfaces_that_nobody_takes_over_go_to_those_that_are_gone() {
+    let agent = Agent::new("");
+    let mut datapath = agent.datapath();
+    datapath.tables.count(TEST_INTERFACE).expect("there is room");
+    let program = pinned().into_values().find(|pin| pin.ends_with(PROGRAM_EGRESS));
+    let program = bpf::open_pin(&program.expect("it is pinned")).expect("it is a program");
+    let packet = udp(address("fd00::1"), address("fd00::2"), b"x");
+    bpf::test_run(program.as_fd(), &packet, 3, 0).expect("the kernel runs it");
+    drop(datapath);
+
+    let mut datapath = agent.datapath();
+    let counts = datapath.tables.counts_of(TEST_INTERFACE).expect("they are there");
+    assert_eq!(counts.iter().map(|count| count.packets).sum::<u64>(), 3);
+    datapath.clear_stale().expect("they can be removed");
+    let all = datapath.tables.counts().expect("they can be read");
+    assert_eq!(all, [(GONE_INTERFACES, counts)]);
 }

@@ -91,7 +91,16 @@ fn links_of_interfaces_that_are_gone_are_cleared_away() {
     let _agent = overlay.start_agent("h1");
     // It has been adopted for the container that it is named after.
     assert_eq!(links(), 2, "up0 and one more");
-    ok(&mut overlay.ctl("h1", &["counters"]));
+    // Whose program it is that runs there: a stack that comes up is not silent.
+    ip(&["link", "set", "other", "up"]);
+    let counted = wait_until(PATIENCE, "a packet to be counted on the new interface", || {
+        let json = ok(&mut overlay.ctl("h1", &["counters", "-o", "json"]));
+        let reply: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        let mut interfaces = reply["interfaces"].as_array().expect("it is a list").iter();
+        let of = interfaces.find(|it| it["interface"] == renewed.as_str())?;
+        of["counters"].as_array().is_some_and(|it| !it.is_empty()).then_some(())
+    });
+    counted.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Tells the next agent of h1 to attach by `hook`.
