@@ -8,7 +8,9 @@ use std::{
 };
 
 use ila_proto::{
-    abi::{MAX_DOMAINS, MAX_LOCATOR_SPACES, MAX_UPLINKS},
+    abi::{
+        MAX_DOMAINS, MAX_INTERFACES, MAX_LOCATOR_SPACES, MAX_LOCATORS, MAX_MAPPINGS, MAX_UPLINKS,
+    },
     addr::{Identifier, Locator, SirPrefix},
     api::{
         DEFAULT_BPF_DIR, DEFAULT_RUNTIME_DIR, Domain, Hook, InterfaceName, NodeName, SOCKET_NAME,
@@ -19,6 +21,10 @@ use ila_proto::{
 use ipnet::Ipv6Net;
 use serde::Deserialize;
 use toml::Spanned;
+
+/// How many mappings there can be. The table has room for as many containers
+/// besides as a host can have.
+const MAX_STATED: u32 = MAX_MAPPINGS - MAX_INTERFACES;
 
 /// Bytes in the path of a unix socket, the terminating zero not counted.
 const MAX_SOCKET_PATH: usize = 107;
@@ -329,9 +335,17 @@ fn check_mappings(
             let reason = "is that of another SIR prefix; a locator belongs to one";
             return Err(Problem::new(&locator, "locator", reason));
         }
+        if owners.len() > MAX_LOCATORS as usize {
+            let reason = format!("is one more than the {MAX_LOCATORS} that there can be");
+            return Err(Problem::new(&locator, "locator", reason));
+        }
         let key = (domain, *identifier.get_ref());
         if mappings.insert(key, locator.into_inner()).is_some() {
             let reason = format!("{} is mapped twice", identifier.get_ref());
+            return Err(Problem::new(&identifier, "identifier", reason));
+        }
+        if mappings.len() > MAX_STATED as usize {
+            let reason = format!("is one more than the {MAX_STATED} that can be mapped");
             return Err(Problem::new(&identifier, "identifier", reason));
         }
     }

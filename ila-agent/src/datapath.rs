@@ -12,22 +12,27 @@ use std::{
 
 use aya::{
     maps::{Map, MapData, MapError},
-    programs::SchedClassifier,
+    programs::{ProgramInfo, SchedClassifier},
 };
 use ila_proto::{
-    abi::{GONE_INTERFACES, HostConfig, MAP_EVENTS, MAP_MONITOR, PROGRAM_EGRESS, PROGRAM_INGRESS},
+    abi::{
+        GONE_INTERFACES, HostConfig, MAP_COUNTS, MAP_EVENTS, MAP_MISSED, MAP_WANTED,
+        PROGRAM_EGRESS, PROGRAM_INGRESS,
+    },
     api::{Hook, InterfaceName},
 };
 
 mod attach;
 pub mod bpf;
 mod events;
+mod filter;
 mod loaded;
 mod pins;
 mod tables;
 
 pub use attach::best_hook;
 pub use events::Events;
+use filter::PRIORITY;
 pub use loaded::Loaded;
 use loaded::OBJECT;
 #[cfg(feature = "bench")]
@@ -62,15 +67,40 @@ pub enum DatapathError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// More is wanted in a map than it has room for.
+    #[error(
+        "{entries} entries are wanted in the map {map}, which has room for {room}; nothing is \
+         changed in it. State fewer mappings in the configuration"
+    )]
+    Full {
+        /// The map.
+        map: &'static str,
+        /// How many it can have.
+        room: u32,
+        /// How many it would have.
+        entries: usize,
+    },
     /// Another agent has pinned its programs there.
     #[error("another agent uses `bpf_dir` {0}; end it first, or give this one another folder")]
     Taken(PathBuf),
     /// A program of another agent is there.
     #[error(
         "interface `{0}` runs the program of another agent, which is pinned elsewhere; \
-         take it off with: ila-agent --detach --config THAT-AGENT'S-CONFIGURATION"
+         take it off with: ila-agent --detach --config THAT-AGENT'S-CONFIGURATION, \
+         or, if its pins are gone, with: tc filter del dev {0} ingress pref {PRIORITY}"
     )]
     Foreign(InterfaceName),
+    /// Filters stay, as they cannot be told to be ours.
+    #[error(
+        "left alone are the clsact filters of {0}: nothing that they use is pinned below \
+         `bpf_dir`, so they are another agent's or their pins are gone; all else is taken off. \
+         End this with that agent's configuration, or, if there is none, with: \
+         tc filter del dev INTERFACE ingress pref {PRIORITY}"
+    )]
+    Kept(String),
+    /// The kernel did not list the host's interfaces.
+    #[error("cannot list the interfaces")]
+    Interfaces(#[source] io::Error),
     /// Nothing can be pinned there.
     #[error(
         "`bpf_dir` {0} is not in a BPF file system; \
@@ -134,7 +164,8 @@ impl fmt::Debug for Datapath {
 impl Datapath {
     /// Takes over the tables and programs that are pinned below `bpf_dir` and
     /// fit, and loads those that do not. What is attached stays as it is. Fails
-    /// if one of `uplinks` runs the program of an agent with other pins.
+    /// before it makes anything if one of `uplinks` runs the program of an agent
+    /// with other pins.
     pub fn open(
         config: &HostConfig,
         hook: Hook,
@@ -142,10 +173,13 @@ impl Datapath {
         uplinks: &[InterfaceName],
     ) -> Result<Self, DatapathError> {
         let pins = Pins::lock(bpf_dir)?;
+        uplinks.iter().try_for_each(|it| attach::refuse_foreign(&pins, Role::Uplink, it))?;
         let (maps, programs) = (pins.maps(config), pins.programs(OBJECT, config));
-        if !is_whole(&programs, Loaded::pinned()) || !is_whole(&maps, Tables::NAMES) {
-            // Whatever is there of them, an agent was killed while making it.
-            pins::remove(&programs)?;
+        if !is_whole(&programs, &maps)? {
+            // An agent was killed while making them, or somebody has removed a
+            // pin. In the latter case interfaces run what is there of them, which
+            // stays until they run what takes its place.
+            pins::set_aside(&programs)?;
             pins::make(&maps)?;
             pins::make(&programs)?;
             Loaded::on_pins(config, &maps)?.pin(&programs)?;
@@ -155,15 +189,11 @@ impl Datapath {
             SchedClassifier::from_pin(programs.join(role.program()))
                 .map_err(|error| DatapathError::Load(error.into()))
         };
-        let ingress = open(Role::Uplink)?;
-        if hook == Hook::Tcx {
-            uplinks.iter().try_for_each(|it| attach::refuse_foreign(&pins, &ingress, it))?;
-        }
         Ok(Self {
             hook,
             tables: Tables::from(|name| open_map(&maps, name))?,
             egress: open(Role::Container)?,
-            ingress,
+            ingress: open(Role::Uplink)?,
             attached: BTreeMap::new(),
             maps,
             programs,
@@ -184,7 +214,7 @@ impl Datapath {
     }
 
     /// Has an interface, whose number is `index`, run the program for `role`.
-    /// If it runs one already, that is replaced between two packets.
+    /// If it runs one of ours already, that is replaced between two packets.
     pub fn attach(
         &mut self,
         interface: &InterfaceName,
@@ -196,7 +226,7 @@ impl Datapath {
             Role::Container => &mut self.egress,
             Role::Uplink => &mut self.ingress,
         };
-        attach::attach(&self.pins, self.hook, program, interface, index)?;
+        attach::attach(&self.pins, self.hook, (role, program), interface, index)?;
         self.attached.insert(interface.clone(), index);
         Ok(())
     }
@@ -214,8 +244,7 @@ impl Datapath {
     /// Clears away what earlier agents have left and nobody here took over:
     /// programs on other interfaces, tables and programs of other versions.
     pub fn clear_stale(&mut self) -> Result<(), DatapathError> {
-        let found = [self.pins.linked()?, self.pins.filtered()?].concat();
-        for interface in BTreeSet::from_iter(found) {
+        for interface in attach::interfaces(&self.pins)? {
             if !self.attached.contains_key(&interface) {
                 attach::detach(&self.pins, &interface)?;
                 tracing::warn!(%interface, "program of an earlier agent removed");
@@ -233,21 +262,41 @@ impl Datapath {
     }
 
     /// Takes the programs off all interfaces and removes everything that is
-    /// pinned below `bpf_dir`: nothing is translated afterwards.
-    /// Returns the interfaces.
+    /// pinned below `bpf_dir`: nothing is translated afterwards. Returns the
+    /// interfaces. Fails in the end if one of them keeps a filter, and notes it,
+    /// to fail again for as long as it does.
     pub fn remove(bpf_dir: &Path) -> Result<BTreeSet<InterfaceName>, DatapathError> {
         let pins = Pins::lock(bpf_dir)?;
-        let interfaces = BTreeSet::from_iter([pins.linked()?, pins.filtered()?].concat());
+        let interfaces = attach::interfaces(&pins)?;
         for interface in &interfaces {
             attach::detach(&pins, interface)?;
         }
         pins.clear()?;
+        let is_filtered = |interface: &&InterfaceName| attach::is_filtered(interface);
+        let kept: Vec<_> = interfaces.iter().filter(is_filtered).collect();
+        kept.iter().try_for_each(|interface| pins.mark_filter(interface))?;
+        if !kept.is_empty() {
+            let names: Vec<_> = kept.iter().map(|interface| interface.as_str()).collect();
+            return Err(DatapathError::Kept(names.join(", ")));
+        }
         Ok(interfaces)
     }
 }
 
-fn is_whole(folder: &Path, names: impl IntoIterator<Item = &'static str>) -> bool {
-    names.into_iter().all(|name| folder.join(name).exists())
+/// Whether all that is to be pinned is, and the programs use those tables: one
+/// that was made anew for others would stay empty for these.
+fn is_whole(programs: &Path, maps: &Path) -> Result<bool, DatapathError> {
+    let tables = Tables::NAMES.map(|name| maps.join(name));
+    let mut loaded = Loaded::pinned().map(|name| programs.join(name));
+    if !loaded.all(|path| path.exists()) || !tables.iter().all(|path| path.exists()) {
+        return Ok(false);
+    }
+    let mut used = BTreeSet::new();
+    for name in Loaded::programs() {
+        let maps = ProgramInfo::from_pin(programs.join(name)).and_then(|it| it.map_ids());
+        used.extend(maps.map_err(|error| DatapathError::Load(error.into()))?.unwrap_or_default());
+    }
+    Ok(pins::numbers(&tables)?.iter().all(|table| used.contains(table)))
 }
 
 fn open_map(maps: &Path, name: &'static str) -> Result<Map, DatapathError> {
@@ -255,8 +304,9 @@ fn open_map(maps: &Path, name: &'static str) -> Result<Map, DatapathError> {
     let data = MapData::from_pin(maps.join(name)).map_err(failed)?;
     match name {
         MAP_EVENTS => Ok(Map::RingBuf(data)),
-        MAP_MONITOR => Ok(Map::Array(data)),
-        ila_proto::abi::MAP_COUNTS => Ok(Map::PerCpuHashMap(data)),
+        MAP_WANTED => Ok(Map::Array(data)),
+        MAP_MISSED => Ok(Map::PerCpuArray(data)),
+        MAP_COUNTS => Ok(Map::PerCpuHashMap(data)),
         _ => Ok(Map::HashMap(data)),
     }
 }

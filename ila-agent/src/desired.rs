@@ -7,7 +7,8 @@ use ila_proto::{
         Domain, HostConfig, LocatorKey, LocatorSpace, LocatorValue, MAX_DOMAINS,
         MAX_LOCATOR_SPACES, MAX_UPLINKS, MappingKey, MappingValue, Place, Uplink,
     },
-    addr::{Address, Locator},
+    addr::{Address, Identifier, IdentifierType, Locator},
+    api,
 };
 
 use crate::{config::Config, netlink::Interface};
@@ -51,6 +52,15 @@ impl Desired {
     }
 }
 
+/// Whether an address is, under a locator of this host, that of a container or
+/// of nobody.
+#[must_use]
+pub fn is_ila(config: &Config, address: Address) -> bool {
+    let is_under = |domain: &api::Domain| domain.locator.bits() == address.high;
+    let kind = Identifier::from_bits(address.low).kind();
+    config.domains.iter().any(is_under) && kind != IdentifierType::Interface
+}
+
 /// The kernel programs' constants. `address` is that of the host in the
 /// underlay, if it has one.
 #[must_use]
@@ -82,4 +92,38 @@ pub fn host_config(config: &Config, uplinks: &[Interface], address: Option<Addre
         *slot = Uplink { interface: uplink.index, mac: uplink.mac, padding: 0 };
     }
     constants
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_programs_are_told_all_locator_spaces() {
+        let text = "node = \"h1\"\nsir_prefix = \"fd00:db8:0:1::/64\"\n\
+            locator = \"2001:db8:a:1::/64\"\nuplinks = [\"up0\"]\n\
+            locator_spaces = [\"2001:db8:c::/48\", \"2001:db8:d:100::/56\"]\n";
+        let config = Config::parse(Path::new("agent.toml"), text).expect("it is valid");
+        let constants = host_config(&config, &[], None);
+        let space = |bits, mask| LocatorSpace { bits, mask };
+        assert_eq!(
+            constants.locator_spaces,
+            [
+                space(0x2001_0db8_000c_0000, 0xffff_ffff_ffff_0000),
+                space(0x2001_0db8_000d_0100, 0xffff_ffff_ffff_ff00),
+                LocatorSpace::default(),
+                LocatorSpace::default(),
+            ]
+        );
+        for (high, is_in) in [
+            (0x2001_0db8_000c_ffff, true),
+            (0x2001_0db8_000d_01ff, true),
+            (0x2001_0db8_000d_0200, false),
+            (0x2001_0db8_000e_0000, false),
+        ] {
+            assert_eq!(constants.is_in_locator_space(high), is_in, "{high:x}");
+        }
+    }
 }

@@ -99,7 +99,7 @@ async fn serve(config: Config) -> Result<()> {
     let links = Links::open()?;
     let uplinks = find_uplinks(&links, &config).await?;
     let mtu = packet_size(&uplinks)?;
-    let address = find_address(&links, &uplinks).await?;
+    let address = find_address(&links, &config, &uplinks).await?;
     let hook = config.hook.unwrap_or_else(datapath::best_hook);
     let runtime_dir = RuntimeDir::lock(&config.runtime_dir)?;
     let store = Store::open(runtime_dir.path())?;
@@ -216,12 +216,29 @@ fn packet_size(uplinks: &[Interface]) -> Result<u32> {
     Ok(mtu)
 }
 
-/// The address that the host has in the underlay.
-async fn find_address(links: &Links, uplinks: &[Interface]) -> Result<Option<Address>> {
+/// The address that the host has in the underlay. One that could be a
+/// container's ILA address is not: what is sent there does not reach the host.
+async fn find_address(
+    links: &Links,
+    config: &Config,
+    uplinks: &[Interface],
+) -> Result<Option<Address>> {
+    let mut found = None;
     for uplink in uplinks {
-        if let Some(address) = links.global_address(uplink.index).await? {
-            return Ok(Some(address.into()));
+        for address in links.global_addresses(uplink.index).await?.into_iter().map(Address::from) {
+            if desired::is_ila(config, address) {
+                tracing::warn!(
+                    address = %std::net::Ipv6Addr::from(address),
+                    "an uplink has an address under the locator that is taken for a container's: \
+                     nobody reaches the host by it; give it one whose fifth group is 1fff or less"
+                );
+            } else {
+                found = found.or(Some(address));
+            }
         }
+    }
+    if found.is_some() {
+        return Ok(found);
     }
     tracing::warn!(
         "no uplink has a global address: senders on other hosts will not be told \

@@ -191,19 +191,21 @@ impl Links {
         }
     }
 
-    /// A global address of an interface, if it has one: one that was set rather
-    /// than one that comes and goes.
-    pub async fn global_address(&self, index: u32) -> Result<Option<Ipv6Addr>, NetlinkError> {
+    /// The global addresses of an interface, first those that were set, then
+    /// those that come and go.
+    pub async fn global_addresses(&self, index: u32) -> Result<Vec<Ipv6Addr>, NetlinkError> {
         let all = self.handle.address().get().set_link_index_filter(index).execute();
         let all: Vec<_> =
             all.try_collect().await.map_err(kernel("list the addresses of an uplink"))?;
         let mut global: Vec<_> =
             all.iter().filter(|it| it.header.scope == AddressScope::Universe).collect();
         global.sort_by_key(|it| !it.header.flags.contains(AddressHeaderFlags::Permanent));
-        Ok(global.iter().flat_map(|it| &it.attributes).find_map(|attribute| match attribute {
+        let attributes = global.iter().flat_map(|it| &it.attributes);
+        let addresses = attributes.filter_map(|attribute| match attribute {
             AddressAttribute::Address(IpAddr::V6(address)) => Some(*address),
             _ => None,
-        }))
+        });
+        Ok(addresses.collect())
     }
 
     /// Ends here what is addressed under this host's locator and to nothing

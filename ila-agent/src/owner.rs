@@ -3,17 +3,20 @@
 //! kernel's answer to a system call. What takes longer happens outside, in
 //! [`crate::lifecycle`], between two calls.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use ila_proto::{
     abi::{
-        Event, FATE_SLOTS, Fate, FateCount, GONE_INTERFACES, MappingKey, MappingValue, Outcome,
-        Place,
+        Event, FATE_SLOTS, Fate, FateCount, GONE_INTERFACES, LocatorKey, LocatorValue, MappingKey,
+        MappingValue, Outcome, Place,
     },
-    addr::{Address, Identifier, Locator, SirPrefix},
+    addr::{Address, Identifier, IlaAddr, Locator, SirAddr, SirPrefix},
     api::{
         AddContainer, Container, ContainerName, Counter, CounterList, DroppedPacket, ErrorCode,
-        InterfaceCounters, InterfaceName, Mapping, MappingSource, Status,
+        InterfaceCounters, InterfaceName, Mapping, MappingSource, Party, Status,
     },
     translate,
 };
@@ -85,11 +88,16 @@ pub struct Owner {
     started: Instant,
     containers: BTreeMap<ContainerName, Entry>,
     holders: BTreeMap<Identifier, ContainerName>,
+    /// What the programs know each locator to belong to.
+    locators: BTreeMap<LocatorKey, LocatorValue>,
 }
 
 impl Owner {
     /// An owner of nothing but the mappings that the configuration names, which
-    /// are in the kernel's table then. No program is attached yet.
+    /// are in the kernel's table then, in place of those that an earlier agent
+    /// was told. Those to containers here stay for [`Owner::adopt`], whatever the
+    /// configuration says of them, until [`Owner::clear_stale`]. No program is
+    /// attached yet.
     pub fn new(
         config: Config,
         uplinks: Vec<(InterfaceName, u32)>,
@@ -98,13 +106,10 @@ impl Owner {
         mtu: u32,
     ) -> Result<Self, DatapathError> {
         let desired = Desired::of(&config);
-        for (&key, &value) in &desired.locators {
-            datapath.tables.set_locator(key, value)?;
-        }
-        let (keys, values): (Vec<_>, Vec<_>) = desired.mappings.into_iter().unzip();
-        datapath.tables.set_mappings(&keys, &values)?;
+        let stale = datapath.tables.set_elsewhere(&desired.locators, &desired.mappings)?;
+        tell_of_stale(stale);
         // Those of an agent that was killed do not listen any more.
-        datapath.tables.set_listeners(0)?;
+        datapath.tables.want_events(Duration::ZERO)?;
         Ok(Self {
             config,
             uplinks,
@@ -114,6 +119,7 @@ impl Owner {
             started: Instant::now(),
             containers: BTreeMap::new(),
             holders: BTreeMap::new(),
+            locators: desired.locators,
         })
     }
 
@@ -189,19 +195,14 @@ impl Owner {
         Ok(())
     }
 
-    /// Clears away what earlier agents knew and this one does not.
+    /// Clears away what earlier agents knew and this one does not. What is mapped
+    /// to a container that was not adopted is as the configuration says then.
     pub fn clear_stale(&mut self) -> Result<(), Refusal> {
-        let mut desired = Desired::of(&self.config);
-        for entry in self.containers.values() {
-            let (_, key) = self.key(&entry.container)?;
-            desired.mappings.insert(key, MappingValue::NONE);
-        }
-        let keys = desired.mappings.into_keys().collect();
-        let stale = self.datapath.tables.retain_mappings(&keys)?;
-        if stale > 0 {
-            tracing::info!(stale, "mappings of an earlier agent removed");
-        }
-        self.datapath.tables.retain_locators(&desired.locators.into_keys().collect())?;
+        let containers = self.containers.values();
+        let kept = containers.map(|entry| self.key(&entry.container).map(|(_, key)| key));
+        let kept = kept.collect::<Result<_, _>>()?;
+        let wanted = Desired::of(&self.config).mappings;
+        tell_of_stale(self.datapath.tables.settle_mappings(&wanted, &kept)?);
         Ok(self.datapath.clear_stale()?)
     }
 
@@ -328,16 +329,20 @@ impl Owner {
         let dropped = events.iter().filter_map(|event| {
             let fate = Fate::ALL.iter().find(|fate| fate.number() == event.fate)?;
             let (interface, container) = self.interface(event.interface).unzip();
-            let address = |[high, low]: [u64; 2]| Address { high, low }.into();
-            let is_ipv6 = event.source != [0; 2] || event.destination != [0; 2];
+            let [from, to] =
+                [event.source, event.destination].map(|[high, low]| Address { high, low });
+            let is_ipv6 = !(from.is_unspecified() && to.is_unspecified());
+            let receiver = self.party(to);
             Some(DroppedPacket {
                 fate: fate.name().to_owned(),
                 about: fate.about().to_owned(),
                 interface: interface.map(|it| it.to_string()).unwrap_or_default(),
                 container: container.flatten(),
-                source: is_ipv6.then(|| address(event.source)),
-                destination: is_ipv6.then(|| address(event.destination)),
-                locator: self.locator_of(event.destination),
+                source: is_ipv6.then(|| from.into()),
+                destination: is_ipv6.then(|| to.into()),
+                sender: self.party(from),
+                locator: receiver.as_ref().and_then(|it| it.locator).filter(|it| !self.is_own(*it)),
+                receiver,
                 next_header: event.next_header,
                 hop_limit: event.hop_limit,
                 length: event.length,
@@ -349,12 +354,13 @@ impl Owner {
 
     /// How many events the programs could not tell of, ever.
     pub fn missed_events(&self) -> Result<u64, Refusal> {
-        Ok(self.datapath.tables.monitor()?.missed)
+        Ok(self.datapath.tables.missed_events()?)
     }
 
-    /// Tells the programs how many listen to their events.
-    pub fn set_listeners(&mut self, listeners: u64) -> Result<(), Refusal> {
-        Ok(self.datapath.tables.set_listeners(listeners)?)
+    /// Has the programs tell of dropped packets for so long from now on; not
+    /// any more if that is zero.
+    pub fn want_events(&mut self, lasting: Duration) -> Result<(), Refusal> {
+        Ok(self.datapath.tables.want_events(lasting)?)
     }
 
     /// What the agent is doing.
@@ -395,15 +401,45 @@ impl Owner {
         }
     }
 
-    /// The locator that a SIR address is mapped to, if that is another host's.
-    fn locator_of(&self, [high, low]: [u64; 2]) -> Option<Locator> {
-        let domain = self.config.domain_of(SirPrefix::from_bits(high))?;
-        let identifier = Identifier::from_bits(low);
-        if self.holders.contains_key(&identifier) {
-            return None;
+    /// Whom an address means: a SIR address, or an ILA address under a locator
+    /// that the programs know.
+    fn party(&self, address: Address) -> Option<Party> {
+        let wire = Identifier::from_bits(address.low);
+        let prefix = SirPrefix::from_bits(address.high);
+        let (domain, sir) = if let Some(domain) = self.config.domain_of(prefix) {
+            (domain, prefix.address(wire))
+        } else {
+            let locator = Locator::from_bits(address.high);
+            let known = self.locators.get(&locator.into())?;
+            let prefix = self.config.domains[known.domain as usize].sir_prefix;
+            let ila = IlaAddr { locator, identifier: wire };
+            let sir = translate::to_sir(self.config.checksum_mode, ila, prefix, known.to_sir());
+            (known.domain, sir)
+        };
+        let identifier = sir.identifier;
+        identifier.is_locally_unique().then(|| Party {
+            identifier,
+            address: Address::from(sir).into(),
+            locator: self.locator_of(domain, sir),
+        })
+    }
+
+    /// The locator that a SIR address is mapped to in the kernel's table.
+    fn locator_of(&self, domain: u32, address: SirAddr) -> Option<Locator> {
+        let own = self.config.domains[domain as usize].locator;
+        let holder = self.holders.get(&address.identifier).map(|name| &self.containers[name]);
+        if holder.is_some_and(|holder| {
+            holder.state != State::Removing
+                && Address::from(holder.container.address) == address.into()
+        }) {
+            return Some(own);
         }
-        let locator = self.config.mappings.get(&(domain, identifier))?;
-        (*locator != self.config.domains[domain as usize].locator).then_some(*locator)
+        let locator = self.config.mappings.get(&(domain, address.identifier))?;
+        (*locator != own).then_some(*locator)
+    }
+
+    fn is_own(&self, locator: Locator) -> bool {
+        self.config.domains.iter().any(|domain| domain.locator == locator)
     }
 
     /// An interface that runs a program, and whose it is.
@@ -482,6 +518,12 @@ impl Owner {
 /// `index`.
 const fn here(identifier: Identifier, index: u32) -> MappingValue {
     MappingValue::new(Place::Here { interface: index, mac: netlink::container_mac(identifier) })
+}
+
+fn tell_of_stale(mappings: usize) {
+    if mappings > 0 {
+        tracing::info!(mappings, "mappings of an earlier agent removed");
+    }
 }
 
 fn describe(counts: &Counts) -> Vec<Counter> {

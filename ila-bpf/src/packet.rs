@@ -113,6 +113,32 @@ pub fn header(ctx: &TcContext) -> Result<Header, NoIpv6> {
     })
 }
 
+/// What hosts spread packets over several ways by, besides addresses, as it
+/// stands in the packet.
+#[derive(Clone, Copy, Default)]
+pub struct Flow {
+    /// Traffic class and flow label, the version in front of them left out.
+    pub label: [u8; 4],
+    /// The next header.
+    pub protocol: u8,
+    /// Source and destination; zeroes for other protocols.
+    pub ports: [[u8; 2]; 2],
+}
+
+/// The flow that the packet is part of.
+#[inline(always)]
+pub fn flow(ctx: &TcContext, header: &Header) -> Flow {
+    const TCP: u8 = 6;
+    const UDP: u8 = 17;
+    let mut label: [u8; 4] = read(ctx, ETHERNET).unwrap_or_default();
+    label[0] &= 0xf;
+    let mut flow = Flow { label, protocol: header.next_header, ports: Default::default() };
+    if matches!(header.next_header, TCP | UDP) {
+        flow.ports = read(ctx, PAYLOAD).unwrap_or_default();
+    }
+    flow
+}
+
 /// The `ICMPv6` type, for a packet whose next header says that it has one.
 #[inline(always)]
 pub fn icmp_type(ctx: &TcContext) -> Option<u8> {
@@ -243,8 +269,10 @@ pub fn refuse(
 ) -> Result<(), ()> {
     let back: Mac = read(ctx, ETHERNET_SOURCE).ok_or(())?;
     let length = (ctx.len() as usize).saturating_sub(ETHERNET).min(MAX_QUOTE);
-    // As long as can be, so that one sum fits all: what is added is zero.
-    set_length(ctx, ETHERNET + MAX_QUOTE)?;
+    // As long as can be, so that one sum fits all: what is added is zero. And a
+    // byte more, so that it is always cut: then the kernel forgets a sum that a
+    // device made, which knows nothing of the headers.
+    set_length(ctx, ETHERNET + MAX_QUOTE + 1)?;
     let sum = sum_of_quote(ctx).ok_or(())?;
     set_length(ctx, ETHERNET + length)?;
     // SAFETY: the context is valid; packet pointers are read anew below.

@@ -14,7 +14,8 @@ use ila_proto::{
 };
 
 use crate::{
-    packet, route,
+    packet::{self, Flow},
+    route,
     state::{self, Kernel},
     verdict::Side,
 };
@@ -48,7 +49,8 @@ fn refuse(ctx: &TcContext, from_container: bool, error: icmp::Error) -> Option<i
     } else {
         let from = config.address()?;
         let to = way_back(ctx, config, header.source)?;
-        (from, to, Some(route::choose(ctx, config, from, to)?))
+        let flow = Flow { protocol: icmp::NEXT_HEADER, ..Flow::default() };
+        (from, to, Some(route::choose(ctx, config, (from, to), flow)?))
     };
     // Last, so that what could not have been sent takes nothing from the rest.
     if !state::may_send_error(ctx) {

@@ -5,9 +5,13 @@ use aya_ebpf::{
     helpers::{bpf_check_mtu, bpf_fib_lookup, bpf_redirect_neigh},
     programs::TcContext,
 };
-use ila_proto::{abi::HostConfig, addr::Address, forward::Rewrite};
+use ila_proto::{
+    abi::HostConfig,
+    addr::Address,
+    forward::{Header, Rewrite},
+};
 
-use crate::packet::{self, ETHERNET};
+use crate::packet::{self, ETHERNET, Flow};
 
 const AF_INET6: u8 = 10;
 
@@ -68,8 +72,15 @@ pub enum NoRoute {
 
 /// The way of the packet with the addresses that it is about to get.
 #[inline(always)]
-pub fn find(ctx: &TcContext, config: &HostConfig, rewrite: &Rewrite) -> Result<Route, NoRoute> {
-    let route = choose(ctx, config, rewrite.source, rewrite.destination).ok_or(NoRoute::None)?;
+pub fn find(
+    ctx: &TcContext,
+    config: &HostConfig,
+    header: &Header,
+    rewrite: &Rewrite,
+) -> Result<Route, NoRoute> {
+    let ends = (rewrite.source, rewrite.destination);
+    let flow = packet::flow(ctx, header);
+    let route = choose(ctx, config, ends, flow).ok_or(NoRoute::None)?;
     let mut mtu = 0u32;
     // The helper costs as much as a look-up, and small packets fit everywhere.
     if ctx.len() > MIN_MTU + ETHERNET as u32 {
@@ -84,13 +95,15 @@ pub fn find(ctx: &TcContext, config: &HostConfig, rewrite: &Rewrite) -> Result<R
     Ok(route)
 }
 
-/// The way of a packet of any size from `source` to `destination`.
+/// The way of a packet of any size from `source` to `destination`. Where there
+/// are several that are as good, all packets of a flow take the same, and flows
+/// are spread as the host is set up to spread them.
 #[inline(always)]
 pub fn choose(
     ctx: &TcContext,
     config: &HostConfig,
-    source: Address,
-    destination: Address,
+    (source, destination): (Address, Address),
+    flow: Flow,
 ) -> Option<Route> {
     let [first, second, ..] = config.uplinks;
     if second.interface == 0 {
@@ -105,6 +118,12 @@ pub fn choose(
     let found = unsafe {
         (*query).family = AF_INET6;
         (*query).ifindex = packet::interface(ctx);
+        (*query).l4_protocol = flow.protocol;
+        // One by one, for as one write they are where the verifier wants none.
+        let [sport, dport] = flow.ports.map(u16::from_ne_bytes);
+        (&raw mut (*query).sport).write_volatile(sport);
+        (&raw mut (*query).dport).write_volatile(dport);
+        (*query).__bindgen_anon_2.flowinfo = u32::from_ne_bytes(flow.label);
         (*query).__bindgen_anon_3.ipv6_src = words(source);
         (*query).__bindgen_anon_4.ipv6_dst = words(destination);
         bpf_fib_lookup(ctx.skb.skb.cast(), query, QUERY, 0)

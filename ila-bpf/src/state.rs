@@ -6,13 +6,13 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     helpers::bpf_ktime_get_coarse_ns,
     macros::map,
-    maps::{Array, HashMap, PerCpuHashMap, ProgramArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
     programs::TcContext,
 };
 use ila_proto::{
     abi::{
         EVENT_BYTES, Event, Fate, HostConfig, InterfaceCounts, LocatorKey, LocatorValue,
-        MAX_INTERFACES, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, Monitor, Tail,
+        MAX_INTERFACES, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, Tail,
     },
     addr::Address,
     forward::{Header, Tables},
@@ -64,7 +64,10 @@ static ILA_COUNTS: PerCpuHashMap<u32, InterfaceCounts> =
     PerCpuHashMap::with_max_entries(MAX_INTERFACES, BPF_F_NO_PREALLOC);
 
 #[map]
-static ILA_MONITOR: Array<Monitor> = Array::with_max_entries(1, 0);
+static ILA_WANTED: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
+static ILA_MISSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 static ILA_EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_BYTES, 0);
@@ -155,12 +158,7 @@ fn counts(ctx: &TcContext) -> Option<*mut InterfaceCounts> {
 /// Tells of a packet that is about to be dropped, if anybody listens.
 #[inline(always)]
 pub fn report(ctx: &TcContext, fate: Fate) {
-    let Some(monitor) = ILA_MONITOR.get_ptr_mut(0) else { return };
-    // SAFETY: the pointer is to the map's one value. The agent writes and
-    // other programs read it at the same time; a number that is late by a
-    // packet does no harm.
-    let listeners = unsafe { (&raw const (*monitor).listeners).read_volatile() };
-    if listeners == 0 {
+    if !is_wanted() {
         return;
     }
     let none = Address::UNSPECIFIED;
@@ -178,9 +176,25 @@ pub fn report(ctx: &TcContext, fate: Fate) {
         hop_limit,
         padding: 0,
     };
-    if ILA_EVENTS.output::<Event>(&event, 0).is_err() {
-        // SAFETY: as above; a count lost to another CPU's is as late as one
-        // that comes after it was read.
-        unsafe { (*monitor).missed += 1 };
+    if ILA_EVENTS.output::<Event>(&event, 0).is_err()
+        && let Some(missed) = ILA_MISSED.get_ptr_mut(0)
+    {
+        // SAFETY: this CPU's value, as in `counts`.
+        unsafe { *missed += 1 };
     }
+}
+
+/// Whether anybody listens to events. The clock is looked at only if somebody
+/// has: an agent that was killed cannot say that nobody does any more.
+#[inline(always)]
+fn is_wanted() -> bool {
+    let Some(until) = ILA_WANTED.get_ptr(0) else { return false };
+    // SAFETY: the pointer is to the map's one value, which the agent writes at
+    // the same time; one that is late by a packet does no harm.
+    let until = unsafe { until.read_volatile() };
+    // SAFETY: the helper takes nothing.
+    let is_wanted = until != 0 && unsafe { bpf_ktime_get_coarse_ns() } < until;
+    // Brings both reasons for a no together; apart, the verifier goes through
+    // the rest of the program once for each.
+    black_box(is_wanted)
 }

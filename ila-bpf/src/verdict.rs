@@ -110,7 +110,7 @@ pub fn send(
     rewrite: &Rewrite,
     fates: Fates,
 ) -> Conclusion {
-    let route = match route::find(ctx, config, rewrite) {
+    let route = match route::find(ctx, config, header, rewrite) {
         Ok(route) => route,
         Err(NoRoute::None) => return (Action::Refuse(icmp::Error::NO_ROUTE), fates.route),
         Err(NoRoute::TooBig(mtu)) => {

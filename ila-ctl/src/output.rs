@@ -3,12 +3,13 @@
 use std::{
     fmt::Display,
     io::{self, Write as _},
+    net::Ipv6Addr,
 };
 
 use comfy_table::{CellAlignment, Table, presets};
 use ila_proto::api::{
     Container, ContainerList, CounterList, Domain, DroppedPacket, Hook, Mapping, MappingList,
-    MappingSource, Status, Versioned,
+    MappingSource, Party, Status, Versioned,
 };
 use serde::Serialize;
 
@@ -66,10 +67,8 @@ pub fn sentence(packet: &DroppedPacket) -> String {
         parts.push(format!("({container})"));
     }
     if let (Some(source), Some(destination)) = (packet.source, packet.destination) {
-        parts.push(format!("{source} > {destination}"));
-    }
-    if let Some(locator) = packet.locator {
-        parts.push(format!("at {locator}"));
+        let [from, to] = [(source, &packet.sender), (destination, &packet.receiver)].map(stated);
+        parts.push(format!("{from} > {to}"));
     }
     let DroppedPacket { next_header, hop_limit, length, missed, .. } = packet;
     parts.push(format!("next header {next_header}, hop limit {hop_limit}, {length} bytes"));
@@ -77,6 +76,19 @@ pub fn sentence(packet: &DroppedPacket) -> String {
         parts.push(format!("({missed} before it were not told of)"));
     }
     parts.join(" ")
+}
+
+/// An address, and whom it means.
+fn stated((address, party): (Ipv6Addr, &Option<Party>)) -> String {
+    match party {
+        None => address.to_string(),
+        Some(Party { identifier, locator: None, .. }) => {
+            format!("{address} ({identifier}, not mapped)")
+        }
+        Some(Party { identifier, locator: Some(locator), .. }) => {
+            format!("{address} ({identifier} at {locator})")
+        }
+    }
 }
 
 /// A reply that people read as a table.
@@ -220,4 +232,27 @@ fn pairs<const N: usize>(pairs: [(&str, String); N]) -> Table {
         table.add_row([key.to_owned(), value]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_packet_is_one_line_with_the_mappings_of_its_addresses() {
+        let json = r#"{"v":1,"fate":"ingress-source","about":"","interface":"up0",
+            "source":"2001:db8:c:1:3000::1","destination":"2001:db8:a:1:3000::2",
+            "sender":{"identifier":"2000:0:0:b1","address":"fd00:db8:0:1:2000::b1",
+                "locator":"2001:db8:b:1::/64"},
+            "receiver":{"identifier":"2000:0:0:99","address":"fd00:db8:0:1:2000::99"},
+            "next_header":17,"hop_limit":63,"length":100,"missed":2}"#;
+        let packet: Versioned<DroppedPacket> = serde_json::from_str(json).expect("it is one");
+        assert_eq!(
+            sentence(&packet.reply),
+            "ingress-source             up0 \
+             2001:db8:c:1:3000::1 (2000:0:0:b1 at 2001:db8:b:1::/64) > \
+             2001:db8:a:1:3000::2 (2000:0:0:99, not mapped) \
+             next header 17, hop limit 63, 100 bytes (2 before it were not told of)"
+        );
+    }
 }

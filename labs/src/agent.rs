@@ -18,11 +18,11 @@ use crate::{
     wait_until,
 };
 
-/// How long an agent may take to answer after its start.
-const START: Duration = Duration::from_secs(10);
+/// How long an agent may take to answer after its start, on an emulated machine.
+const START: Duration = Duration::from_secs(60);
 
-/// How long an agent may take to add a container.
-const ADD: Duration = Duration::from_secs(10);
+/// How long it may take to add a container there.
+const ADD: Duration = Duration::from_secs(30);
 
 /// How long an agent may take to end once it has left its namespace.
 const REAP: Duration = Duration::from_secs(1);

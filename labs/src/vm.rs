@@ -32,8 +32,21 @@ const FOLDER: &str = "ILA_SECOND_KERNEL";
 /// How long booting may take, on a machine that has much else to do.
 const BOOT: Duration = Duration::from_secs(120);
 
-/// What the machine can load; it finds by itself which it needs when.
-const MODULES: [&str; 6] = ["cls_bpf", "dummy", "e1000", "ila", "sch_ingress", "veth"];
+/// What the machine can load; it finds by itself which it needs when. Some are
+/// only there for 8021q.
+const MODULES: [&str; 11] = [
+    "8021q",
+    "cls_bpf",
+    "dummy",
+    "e1000",
+    "garp",
+    "ila",
+    "llc",
+    "mrp",
+    "sch_ingress",
+    "stp",
+    "veth",
+];
 
 /// Tools of this machine that the other one has as well, and how to get each;
 /// busybox has the rest.

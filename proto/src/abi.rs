@@ -15,7 +15,7 @@ pub use fate::{FATE_SLOTS, Fate, Outcome};
 /// Changes with every layout, name or meaning in this module. Object and agent
 /// are built together; the number is for what outlives an agent, and stands in
 /// the path of what is pinned.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// The program on a container's host-side interface: container → uplink.
 pub const PROGRAM_EGRESS: &str = "ila_egress";
@@ -30,8 +30,13 @@ pub const MAP_MAPPINGS: &str = "ILA_MAPPINGS";
 pub const MAP_LOCATORS: &str = "ILA_LOCATORS";
 /// The per-CPU hash map interface index → [`InterfaceCounts`].
 pub const MAP_COUNTS: &str = "ILA_COUNTS";
-/// The array whose one entry is [`Monitor`].
-pub const MAP_MONITOR: &str = "ILA_MONITOR";
+/// The array whose one entry is the time until which [`Event`]s are made: a
+/// `u64`, nanoseconds of `CLOCK_MONOTONIC`, zero for none at all. Only the agent
+/// writes it; what one that is gone has written is over by itself.
+pub const MAP_WANTED: &str = "ILA_WANTED";
+/// The per-CPU array whose one entry, a `u64`, counts events for which the ring
+/// buffer had no room. Only the programs write it.
+pub const MAP_MISSED: &str = "ILA_MISSED";
 /// The ring buffer of [`Event`]s.
 pub const MAP_EVENTS: &str = "ILA_EVENTS";
 /// The read-only [`HostConfig`] that is filled in before loading.
@@ -284,21 +289,6 @@ pub struct InterfaceCounts {
     pub errors: u64,
 }
 
-/// Whether anybody listens to events, and how many they have missed.
-///
-/// ```text
-///  0           8       16
-///  | listeners | missed |
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Monitor {
-    /// Events are made only while this is not zero.
-    pub listeners: u64,
-    /// Events for which the ring buffer had no room.
-    pub missed: u64,
-}
-
 /// A packet that was dropped.
 ///
 /// ```text
@@ -337,7 +327,6 @@ const _: () = {
     assert!(size_of::<HostConfig>() == 232);
     assert!(size_of::<FateCount>() == 16);
     assert!(size_of::<InterfaceCounts>() == 784);
-    assert!(size_of::<Monitor>() == 16);
     assert!(size_of::<Event>() == 48);
 };
 
@@ -347,7 +336,6 @@ impl Layout for LocatorKey {}
 impl Layout for LocatorValue {}
 impl Layout for HostConfig {}
 impl Layout for InterfaceCounts {}
-impl Layout for Monitor {}
 impl Layout for Event {}
 
 impl MappingKey {

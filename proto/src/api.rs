@@ -198,6 +198,19 @@ pub struct InterfaceCounters {
     pub counters: Vec<Counter>,
 }
 
+/// Whom an address of the overlay means, be it a SIR or an ILA address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Party {
+    /// The identifier, restored.
+    pub identifier: Identifier,
+    /// Its SIR address.
+    pub address: Ipv6Addr,
+    /// The locator that it is mapped to, this host's included; none if no
+    /// mapping names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locator: Option<Locator>,
+}
+
 /// A packet that was dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DroppedPacket {
@@ -216,6 +229,12 @@ pub struct DroppedPacket {
     /// Where it was to go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Ipv6Addr>,
+    /// Whom the source means; none if nobody of the overlay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Party>,
+    /// Whom the destination means; none if nobody of the overlay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<Party>,
     /// The locator that the destination is mapped to; none if to none, or to
     /// this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]

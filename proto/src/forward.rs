@@ -401,7 +401,9 @@ fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Resto
     }
     let Some(known) = tables.locator(LocatorKey(address.high)) else {
         // The locator of a host that this one has not heard of holds nobody.
-        return Restored { holds: !config.is_in_locator_space(address.high), ..as_it_is };
+        let is_locator = config.is_in_locator_space(address.high)
+            && config.domain_of_sir(address.high).is_none();
+        return Restored { holds: !is_locator, ..as_it_is };
     };
     let mode = ChecksumMode::from_number(config.checksum_mode);
     let ila = IlaAddr { locator: Locator::from_bits(address.high), identifier: wire };

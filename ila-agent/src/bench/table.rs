@@ -1,6 +1,6 @@
 //! What the table of mappings takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 use ila_agent::datapath::Loaded;
@@ -44,7 +44,8 @@ pub fn measure(hosts: [Loaded; 3], mappings: u32, loads: [f64; 3]) -> Result<Tab
         // The container is one more.
         ensure!(all.len() == mappings as usize + 1, "{} mappings are listed", all.len());
         lists.push(seconds);
-        let (seconds, _) = timed(|| Ok(host.tables.retain_mappings(&BTreeSet::new())?))?;
+        let (seconds, _) =
+            timed(|| Ok(host.tables.settle_mappings(&BTreeMap::new(), &BTreeSet::new())?))?;
         removals.push(seconds);
     }
     progress("");

@@ -130,6 +130,49 @@ fn there_are_no_more_domains_and_uplinks_than_the_programs_have_places_for() {
     assert!(error.contains("line 5: `uplinks`: has at most 4 interfaces"), "{error}");
 }
 
+/// So many mappings, each with its own line, to so many locators besides that of
+/// the host.
+fn stated(mappings: u32, locators: u32) -> Vec<Mapping> {
+    let spanned = |line: u32| line as usize..line as usize + 1;
+    let mapping = |number: u32| Mapping {
+        sir_prefix: None,
+        identifier: Spanned::new(
+            spanned(number),
+            Identifier::locally_unique(u64::from(number) << 16 | 1),
+        ),
+        locator: Spanned::new(
+            spanned(number),
+            Locator::from_bits(0x2001_0db8 << 32 | u64::from(number % locators) << 8),
+        ),
+    };
+    (0..mappings).map(mapping).collect()
+}
+
+/// Programs ask the tables, and what does not fit would be found out by the
+/// kernel only.
+#[test]
+fn there_are_no_more_mappings_and_locators_than_the_tables_have_room_for() {
+    let domain = Domain {
+        sir_prefix: "fd00:db8:0:1::/64".parse().expect("a prefix"),
+        locator: "2001:db9:a:1::/64".parse().expect("a locator"),
+    };
+    let check = |mappings, locators| check_mappings(&[domain], stated(mappings, locators));
+    // That of the host is one of them.
+    for (mappings, locators) in [(MAX_STATED, 1), (MAX_LOCATORS - 1, MAX_LOCATORS - 1)] {
+        let checked = check(mappings, locators).unwrap_or_else(|it| panic!("{}", it.reason));
+        assert_eq!(checked.len(), mappings as usize);
+    }
+    for (mappings, locators, key, says) in [
+        (MAX_STATED + 1, 1, "identifier", "is one more than the 1032192 that can be mapped"),
+        (MAX_LOCATORS, MAX_LOCATORS, "locator", "is one more than the 131072 that there can be"),
+    ] {
+        let problem = check(mappings, locators).expect_err("it is one too many");
+        // The last one, and behind its first byte.
+        assert_eq!((problem.at, problem.key), (mappings as usize, key));
+        assert_eq!(problem.reason, says);
+    }
+}
+
 #[test]
 fn locators_are_taken_from_prefixes_that_are_no_longer_than_they_are() {
     let with = |spaces: &str| parse(&format!("locator_spaces = [{spaces}]\n{GOOD}"));

@@ -1,30 +1,26 @@
 //! Programs on interfaces, and swapping one for another under traffic: a link
 //! or filter that is there is given the new program and never taken away.
 
-use std::{io, os::fd::AsFd as _};
+use std::{collections::BTreeSet, io, os::fd::AsFd as _, path::PathBuf};
 
 use aya::{
     programs::{
-        Link as _, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        Link as _, LinkOrder, ProgramInfo, SchedClassifier, TcAttachType,
         links::FdLink,
-        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError},
     },
     util::KernelVersion,
 };
 use ila_proto::api::{Hook, InterfaceName};
-use nix::errno::Errno;
+use nix::{errno::Errno, net::if_::if_nameindex};
 
 use super::{
-    DatapathError, bpf,
+    DatapathError, Role, bpf, filter,
     pins::{self, Pins},
 };
 
 /// TCX came with Linux 6.6.
 const FIRST_WITH_TCX: KernelVersion = KernelVersion::new(6, 6, 0);
-
-/// Where our clsact filter is among others, so that it is found again.
-const PRIORITY: u16 = 0x494c;
-const HANDLE: TcHandle = TcHandle::new(0, 1);
 
 /// The best hook that this kernel has.
 #[must_use]
@@ -35,14 +31,16 @@ pub fn best_hook() -> Hook {
     }
 }
 
-/// Has `interface`, whose number is `index`, run `program` by `hook`.
+/// Has `interface`, whose number is `index`, run `program`, which is that for
+/// `role`, by `hook`. Fails if it runs that of another agent.
 pub fn attach(
     pins: &Pins,
     hook: Hook,
-    program: &mut SchedClassifier,
+    (role, program): (Role, &mut SchedClassifier),
     interface: &InterfaceName,
     index: u32,
 ) -> Result<(), DatapathError> {
+    refuse_foreign(pins, role, interface)?;
     match hook {
         Hook::Tcx => {
             attach_link(pins, program, interface, index)?;
@@ -73,14 +71,13 @@ fn attach_link(
     };
     pins.make_links()?;
     let pin = pins.link(interface);
-    let former = pins.former_links(interface)?;
-    for place in std::iter::once(&pin).chain(&former) {
+    for place in &links(pins, interface)? {
         let link = match bpf::open_pin(place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other.map_err(pins::pin("open the link at", place))?,
         };
         let descriptor = program.fd().map_err(|error| failed(error.into()))?.as_fd();
-        let wanted = bpf::program_number(descriptor).map_err(|error| failed(error.into()))?;
+        let wanted = bpf::object_number(descriptor).map_err(|error| failed(error.into()))?;
         let state = bpf::link_state(link.as_fd()).map_err(|error| failed(error.into()))?;
         // Of an interface that is gone, whose name another one has now.
         if state.interface != index {
@@ -107,32 +104,69 @@ fn attach_link(
     Ok(())
 }
 
-/// Fails if an interface without a link among our pins runs a program of ours:
-/// it acts by tables that this agent does not keep, and would come first.
+/// The interfaces that run a program of ours, or that are noted to. Notes can be
+/// removed by others, and a filter stays.
+pub fn interfaces(pins: &Pins) -> Result<BTreeSet<InterfaceName>, DatapathError> {
+    let mut found = BTreeSet::from_iter([pins.linked()?, pins.filtered()?].concat());
+    let all = if_nameindex().map_err(|errno| DatapathError::Interfaces(errno.into()))?;
+    let names = all.iter().filter_map(|it| it.name().to_str().ok()?.parse().ok());
+    for interface in names {
+        // One that goes meanwhile has none.
+        if let Ok(Some(program)) = filter::program(&interface)
+            && pins.owns(program)?
+        {
+            found.insert(interface);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether an interface has a clsact filter in our place, ours or not.
+pub fn is_filtered(interface: &InterfaceName) -> bool {
+    matches!(filter::program(interface), Ok(Some(_)))
+}
+
+/// Fails if an interface runs the program for `role`, by whichever hook, and it
+/// is not ours: that of another agent, which acts by tables that
+/// this one does not keep. Beside it ours would not see a packet, or not as it
+/// came; in its place it would leave the other agent's containers without one.
 pub fn refuse_foreign(
     pins: &Pins,
-    program: &SchedClassifier,
+    role: Role,
     interface: &InterfaceName,
 ) -> Result<(), DatapathError> {
-    if pins.linked()?.contains(interface) {
-        return Ok(());
-    }
-    let failed = |error: ProgramError| DatapathError::Attach {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| DatapathError::Attach {
         interface: interface.clone(),
-        source: error.into(),
+        source: error,
     };
-    let own = program.info().map_err(failed)?;
-    let query = SchedClassifier::query_tcx(interface.as_str(), TcAttachType::Ingress);
-    let (_, others) = query.map_err(failed)?;
-    if others.iter().any(|other| other.name() == own.name()) {
-        return Err(DatapathError::Foreign(interface.clone()));
+    let mut there = Vec::from_iter(filter::program(interface).map_err(|it| failed(it.into()))?);
+    if best_hook() == Hook::Tcx {
+        let query = SchedClassifier::query_tcx(interface.as_str(), TcAttachType::Ingress);
+        let (_, links) = query.map_err(|error| failed(error.into()))?;
+        let same = links.iter().filter(|program| program.name() == role.program().as_bytes());
+        there.extend(same.map(ProgramInfo::id));
+    }
+    // What our link runs is ours, even if nothing else of it is pinned any more.
+    let mut linked = Vec::new();
+    for place in links(pins, interface)? {
+        let state = bpf::open_pin(&place).and_then(|link| bpf::link_state(link.as_fd()));
+        linked.extend(state.map(|state| state.program));
+    }
+    for program in there {
+        if !linked.contains(&program) && !pins.owns(program)? {
+            return Err(DatapathError::Foreign(interface.clone()));
+        }
     }
     Ok(())
 }
 
+/// Where links of ours to an interface may be pinned.
+fn links(pins: &Pins, interface: &InterfaceName) -> Result<Vec<PathBuf>, DatapathError> {
+    Ok([vec![pins.link(interface)], pins.former_links(interface)?].concat())
+}
+
 fn detach_link(pins: &Pins, interface: &InterfaceName) -> Result<(), DatapathError> {
-    let places = [vec![pins.link(interface)], pins.former_links(interface)?].concat();
-    for place in places {
+    for place in links(pins, interface)? {
         if let Ok(link) = bpf::open_pin(&place)
             && let Err(error) = bpf::detach_link(link.as_fd())
         {
@@ -154,11 +188,12 @@ fn attach_filter(
     };
     add_clsact(interface.as_str()).map_err(|error| failed(error.into()))?;
     pins.mark_filter(interface)?;
-    let there = filter(interface).map_err(|error| failed(error.into()))?;
+    let there = filter::at(interface).map_err(|error| failed(error.into()))?;
     let attached = match program.attach_to_link(there) {
         // There is none to replace.
         Err(_) => {
-            let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+            let options =
+                NlOptions { priority: filter::PRIORITY, handle: filter::HANDLE, classid: None };
             program.attach_with_options(
                 interface.as_str(),
                 TcAttachType::Ingress,
@@ -175,19 +210,19 @@ fn attach_filter(
 }
 
 fn detach_filter(pins: &Pins, interface: &InterfaceName) -> Result<(), DatapathError> {
-    if pins.filtered()?.contains(interface) {
-        // Fails where interface or filter are gone, which is as well.
-        if let Err(error) = filter(interface).map(SchedClassifierLink::detach) {
-            tracing::debug!(%interface, %error, "no filter to take away");
+    // By now it may be another agent's, on an interface that was made anew.
+    let detached = match filter::program(interface) {
+        Ok(Some(program)) if pins.owns(program)? => {
+            let detach = |filter: SchedClassifierLink| filter.detach().map_err(io::Error::other);
+            filter::at(interface).and_then(detach)
         }
-        pins.unmark_filter(interface)?;
+        other => other.map(drop),
+    };
+    // Fails where the interface is gone, which is as well.
+    if let Err(error) = detached {
+        tracing::debug!(%interface, %error, "no filter taken away");
     }
-    Ok(())
-}
-
-/// Our filter on an interface, whether it is there or not.
-fn filter(interface: &InterfaceName) -> io::Result<SchedClassifierLink> {
-    SchedClassifierLink::attached(interface.as_str(), TcAttachType::Ingress, PRIORITY, HANDLE, None)
+    pins.unmark_filter(interface)
 }
 
 fn add_clsact(interface: &str) -> Result<(), TcError> {

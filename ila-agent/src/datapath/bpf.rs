@@ -81,9 +81,9 @@ pub fn link_state(link: BorrowedFd<'_>) -> io::Result<LinkState> {
     Ok(LinkState { program: info.program, interface: info.interface })
 }
 
-/// The number of a program.
-pub fn program_number(program: BorrowedFd<'_>) -> io::Result<u32> {
-    /// The head of `bpf_prog_info`.
+/// The number of a program or a map; each kind has numbers of its own.
+pub fn object_number(object: BorrowedFd<'_>) -> io::Result<u32> {
+    /// The head of `bpf_prog_info` and of `bpf_map_info`.
     #[repr(C)]
     #[derive(Default)]
     struct Info {
@@ -91,7 +91,7 @@ pub fn program_number(program: BorrowedFd<'_>) -> io::Result<u32> {
         number: u32,
     }
     let mut info = Info::default();
-    information(program, &mut info)?;
+    information(object, &mut info)?;
     Ok(info.number)
 }
 

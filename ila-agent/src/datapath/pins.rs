@@ -2,10 +2,12 @@
 //! agent.
 //!
 //! ```text
-//!  BPF_DIR/v2/                        changes with the layout of what is shared
+//!  BPF_DIR/v3/                        changes with the layout of what is shared
 //!    maps-MEANING/ILA_MAPPINGS …      the tables; one folder per SIR prefixes and checksum mode
 //!    programs-CONTENT/ila_egress …    the programs and the array in which they find each other;
 //!                                     one folder per object and configuration
+//!    programs-CONTENT-0/ …            such a folder that was not whole, while interfaces run
+//!                                     what is in it
 //!    links/INTERFACE                  a TCX link
 //!    filters/INTERFACE/               marks an interface that has a clsact filter of ours
 //! ```
@@ -14,12 +16,16 @@ use std::{
     fs::{self, DirBuilder, File},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::{
+        fd::AsFd as _,
+        unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    },
     path::{Path, PathBuf},
 };
 
+use aya::programs::{ProgramError, loaded_programs};
 use ila_proto::{
-    abi::{ABI_VERSION, HostConfig},
+    abi::{ABI_VERSION, HostConfig, MAP_TAILS},
     api::InterfaceName,
 };
 use nix::{
@@ -28,7 +34,13 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-use super::{DatapathError, Plain};
+use super::{DatapathError, Plain, bpf};
+
+/// How the name of a folder of programs starts, in every layout.
+const PROGRAMS: &str = "programs-";
+
+/// The same for one of tables.
+const MAPS: &str = "maps-";
 
 /// Where the BPF file system is on every distribution.
 const BPF_FS: &str = "/sys/fs/bpf";
@@ -64,7 +76,7 @@ impl Pins {
         let mut hasher = DefaultHasher::new();
         config.domains.map(|domain| domain.sir_prefix).hash(&mut hasher);
         config.checksum_mode.hash(&mut hasher);
-        self.current().join(format!("maps-{:016x}", hasher.finish()))
+        self.current().join(format!("{MAPS}{:016x}", hasher.finish()))
     }
 
     /// The folder of the programs that `object` and `config` make.
@@ -72,7 +84,7 @@ impl Pins {
         let mut hasher = DefaultHasher::new();
         object.hash(&mut hasher);
         Plain(*config).bytes().hash(&mut hasher);
-        self.current().join(format!("programs-{:016x}", hasher.finish()))
+        self.current().join(format!("{PROGRAMS}{:016x}", hasher.finish()))
     }
 
     /// The link of an interface.
@@ -105,6 +117,29 @@ impl Pins {
     /// The interfaces with a filter, in any layout.
     pub fn filtered(&self) -> Result<Vec<InterfaceName>, DatapathError> {
         self.interfaces("filters")
+    }
+
+    /// Whether an agent with these pins has loaded the program with that number.
+    /// It is pinned here, in any layout: programs are before they are attached,
+    /// until none runs them. Or it uses what is pinned here, and only its own pin
+    /// was removed; no other agent's program acts by our tables.
+    pub fn owns(&self, program: u32) -> Result<bool, DatapathError> {
+        let mut pinned = Vec::new();
+        for version in list(&self.root)? {
+            for folder in list(&version)? {
+                if starts_with(&folder, PROGRAMS) || starts_with(&folder, MAPS) {
+                    pinned.extend(list(&folder)?);
+                }
+            }
+        }
+        let (programs, maps): (Vec<_>, Vec<_>) = pinned.into_iter().partition(|it| is_program(it));
+        if numbers(&programs)?.contains(&program) {
+            return Ok(true);
+        }
+        let used = maps_of(program).map_err(|error| {
+            pin("tell whose program runs, for", &self.root)(io::Error::other(error))
+        })?;
+        Ok(numbers(&maps)?.iter().any(|map| used.contains(map)))
     }
 
     /// Removes everything that is not the link of one of `links`, the mark of
@@ -174,6 +209,36 @@ impl Pins {
     }
 }
 
+/// The numbers of the programs, or of the maps, that are pinned at `paths`.
+pub fn numbers(paths: &[PathBuf]) -> Result<Vec<u32>, DatapathError> {
+    let number = |path: &PathBuf| {
+        let number = bpf::open_pin(path).and_then(|object| bpf::object_number(object.as_fd()));
+        number.map_err(pin("open what is pinned at", path))
+    };
+    paths.iter().map(number).collect()
+}
+
+/// The numbers of the maps that a program uses; none if it is gone.
+fn maps_of(program: u32) -> Result<Vec<u32>, ProgramError> {
+    // Others come and go meanwhile, which are errors here.
+    match loaded_programs().flatten().find(|it| it.id() == program) {
+        Some(program) => Ok(program.map_ids()?.unwrap_or_default()),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Gives a folder of programs, if it is there, another name. Removed, the
+/// programs in it that are attached would not find each other any more.
+pub fn set_aside(folder: &Path) -> Result<(), DatapathError> {
+    let name = folder.to_string_lossy();
+    let mut places = (0..).map(|number| PathBuf::from(format!("{name}-{number}")));
+    let free = places.find(|it| !it.exists()).expect("there is no end of numbers");
+    match fs::rename(folder, free) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(pin("rename", folder)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a pin, or a folder with all that is in it; none is fine.
 pub fn remove(path: &Path) -> Result<(), DatapathError> {
     let is_folder = fs::symlink_metadata(path).is_ok_and(|it| it.is_dir());
@@ -188,6 +253,15 @@ pub fn remove(path: &Path) -> Result<(), DatapathError> {
 pub fn pin(what: &'static str, path: &Path) -> impl Fn(io::Error) -> DatapathError {
     let path = path.to_owned();
     move |source| DatapathError::Pin { what, path: path.clone(), source }
+}
+
+/// Whether a program is pinned there, and not a map.
+fn is_program(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| starts_with(folder, PROGRAMS)) && !path.ends_with(MAP_TAILS)
+}
+
+fn starts_with(path: &Path, prefix: &str) -> bool {
+    path.file_name().is_some_and(|name| name.as_bytes().starts_with(prefix.as_bytes()))
 }
 
 /// The file system reserves dots, and interfaces have no colons.
@@ -235,6 +309,19 @@ fn is_bpf_fs(path: &Path) -> Result<bool, DatapathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Programs and maps can have the same numbers.
+    #[test]
+    fn maps_beside_programs_are_taken_for_none() {
+        for (path, expected) in [
+            ("/b/v3/programs-1/ila_egress", true),
+            ("/b/v3/programs-1-0/ila_egress", true),
+            ("/b/v3/programs-1/ILA_TAILS", false),
+            ("/b/v3/maps-1/ILA_MAPPINGS", false),
+        ] {
+            assert_eq!(is_program(Path::new(path)), expected, "{path}");
+        }
+    }
 
     #[test]
     fn the_names_of_interfaces_come_back_from_those_of_pins() {

@@ -1,21 +1,26 @@
 //! The kernel's tables, as values.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt, io,
     os::fd::{AsFd as _, BorrowedFd},
+    time::Duration,
 };
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuHashMap, PerCpuValues},
+    maps::{
+        Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray, PerCpuHashMap,
+        PerCpuValues,
+    },
     util::nr_cpus,
 };
 use ila_proto::abi::{
     FATE_SLOTS, FateCount, GONE_INTERFACES, InterfaceCounts, Layout, LocatorKey, LocatorValue,
-    MAP_COUNTS, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAP_MONITOR, MappingKey, MappingValue,
-    Monitor,
+    MAP_COUNTS, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAP_MISSED, MAP_WANTED, MAX_LOCATORS,
+    MAX_MAPPINGS, MappingKey, MappingValue, Place,
 };
+use nix::time::ClockId;
 
 use super::{DatapathError, bpf};
 
@@ -27,13 +32,15 @@ pub struct Tables {
     mappings: HashMap<MapData, Plain<MappingKey>, Plain<MappingValue>>,
     locators: HashMap<MapData, Plain<LocatorKey>, Plain<LocatorValue>>,
     counts: PerCpuHashMap<MapData, u32, Plain<InterfaceCounts>>,
-    monitor: Array<MapData, Plain<Monitor>>,
+    wanted: Array<MapData, u64>,
+    missed: PerCpuArray<MapData, u64>,
     events: Option<MapData>,
 }
 
 impl Tables {
     /// The names of all tables.
-    pub const NAMES: [&str; 5] = [MAP_MAPPINGS, MAP_LOCATORS, MAP_COUNTS, MAP_MONITOR, MAP_EVENTS];
+    pub const NAMES: [&str; 6] =
+        [MAP_MAPPINGS, MAP_LOCATORS, MAP_COUNTS, MAP_WANTED, MAP_MISSED, MAP_EVENTS];
 
     /// Those of programs that were just loaded.
     pub fn of(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
@@ -48,7 +55,8 @@ impl Tables {
             mappings: open(MAP_MAPPINGS)?.try_into().map_err(error(MAP_MAPPINGS))?,
             locators: open(MAP_LOCATORS)?.try_into().map_err(error(MAP_LOCATORS))?,
             counts: open(MAP_COUNTS)?.try_into().map_err(error(MAP_COUNTS))?,
-            monitor: open(MAP_MONITOR)?.try_into().map_err(error(MAP_MONITOR))?,
+            wanted: open(MAP_WANTED)?.try_into().map_err(error(MAP_WANTED))?,
+            missed: open(MAP_MISSED)?.try_into().map_err(error(MAP_MISSED))?,
             events: match open(MAP_EVENTS)? {
                 Map::RingBuf(data) => Some(data),
                 _ => return Err(DatapathError::Missing(MAP_EVENTS)),
@@ -79,6 +87,37 @@ impl Tables {
         bpf::update_batch(map_fd(self.mappings.map()), keys, values).map_err(refused(MAP_MAPPINGS))
     }
 
+    /// Sets what locators belong to, and the mappings to other hosts. Only those
+    /// are there afterwards, and the mappings to this host that were, whatever is
+    /// wanted instead: their containers may be here. Returns how many other
+    /// mappings went. Fails before it changes anything if there is no room.
+    pub fn set_elsewhere(
+        &mut self,
+        locators: &BTreeMap<LocatorKey, LocatorValue>,
+        mappings: &BTreeMap<MappingKey, MappingValue>,
+    ) -> Result<usize, DatapathError> {
+        let is_here = |_: &_, value: &MappingValue| matches!(value.place(), Place::Here { .. });
+        let locators = Changes::between(self.locators()?, locators, |_, _| false);
+        let mappings = Changes::between(self.mappings()?, mappings, is_here);
+        locators.check(MAP_LOCATORS, MAX_LOCATORS)?;
+        mappings.check(MAP_MAPPINGS, MAX_MAPPINGS)?;
+        // Locators first: what a mapping leads to has to find back.
+        locators.make(map_fd(self.locators.map())).map_err(refused(MAP_LOCATORS))?;
+        mappings.make(map_fd(self.mappings.map())).map_err(refused(MAP_MAPPINGS))
+    }
+
+    /// Sets all mappings: only `wanted` are there afterwards, and those of `kept`
+    /// as they are. Returns how many others went.
+    pub fn settle_mappings(
+        &mut self,
+        wanted: &BTreeMap<MappingKey, MappingValue>,
+        kept: &BTreeSet<MappingKey>,
+    ) -> Result<usize, DatapathError> {
+        let changes = Changes::between(self.mappings()?, wanted, |key, _| kept.contains(key));
+        changes.check(MAP_MAPPINGS, MAX_MAPPINGS)?;
+        changes.make(map_fd(self.mappings.map())).map_err(refused(MAP_MAPPINGS))
+    }
+
     /// Forgets a mapping; one that was not known is fine.
     pub fn remove_mapping(&mut self, key: MappingKey) -> Result<(), DatapathError> {
         gone_is_fine(self.mappings.remove(&Plain(key))).map_err(error(MAP_MAPPINGS))
@@ -95,14 +134,6 @@ impl Tables {
         bpf::memory(map_fd(self.mappings.map())).map_err(refused(MAP_MAPPINGS))
     }
 
-    /// Forgets all mappings but those of `keys`; returns how many those were.
-    pub fn retain_mappings(&mut self, keys: &BTreeSet<MappingKey>) -> Result<usize, DatapathError> {
-        let known = self.mappings()?.into_iter().map(|(key, _)| key);
-        let stale: Vec<_> = known.filter(|key| !keys.contains(key)).collect();
-        bpf::delete_batch(map_fd(self.mappings.map()), &stale).map_err(refused(MAP_MAPPINGS))?;
-        Ok(stale.len())
-    }
-
     /// Sets what a locator belongs to.
     pub fn set_locator(
         &mut self,
@@ -112,15 +143,10 @@ impl Tables {
         self.locators.insert(Plain(key), Plain(value), 0).map_err(error(MAP_LOCATORS))
     }
 
-    /// Forgets all locators but those of `keys`.
-    pub fn retain_locators(&mut self, keys: &BTreeSet<LocatorKey>) -> Result<(), DatapathError> {
-        let known: Result<Vec<_>, _> = self.locators.keys().collect();
-        for Plain(key) in known.map_err(error(MAP_LOCATORS))? {
-            if !keys.contains(&key) {
-                gone_is_fine(self.locators.remove(&Plain(key))).map_err(error(MAP_LOCATORS))?;
-            }
-        }
-        Ok(())
+    /// What all locators belong to.
+    pub fn locators(&self) -> Result<Vec<(LocatorKey, LocatorValue)>, DatapathError> {
+        let none = (LocatorKey(0), LocatorValue { domain: 0, to_sir: 0, padding: 0 });
+        bpf::entries(map_fd(self.locators.map()), none).map_err(refused(MAP_LOCATORS))
     }
 
     /// Makes room for the counters of an interface, if there is none yet. A
@@ -158,15 +184,25 @@ impl Tables {
         all.collect::<Result<_, _>>().map_err(error(MAP_COUNTS))
     }
 
-    /// Tells the programs whether anybody listens to events.
-    pub fn set_listeners(&mut self, listeners: u64) -> Result<(), DatapathError> {
-        let monitor = Monitor { listeners, ..self.monitor()? };
-        self.monitor.set(0, Plain(monitor), 0).map_err(error(MAP_MONITOR))
+    /// What was counted on one interface that is counted.
+    pub fn counts_of(&self, interface: u32) -> Result<Counts, DatapathError> {
+        self.counts.get(&interface, 0).map(|value| sum(&value)).map_err(error(MAP_COUNTS))
     }
 
-    /// Who listens to events, and how many they missed.
-    pub fn monitor(&self) -> Result<Monitor, DatapathError> {
-        self.monitor.get(&0, 0).map(|Plain(monitor)| monitor).map_err(error(MAP_MONITOR))
+    /// Has the programs make events for so long from now on; none any more if
+    /// that is zero.
+    pub fn want_events(&mut self, lasting: Duration) -> Result<(), DatapathError> {
+        let now = ClockId::CLOCK_MONOTONIC.now().map_err(|it| refused(MAP_WANTED)(it.into()))?;
+        let until = Duration::from(now) + lasting;
+        let until = if lasting.is_zero() { 0 } else { until.as_nanos() };
+        let until = u64::try_from(until).unwrap_or(u64::MAX);
+        self.wanted.set(0, until, 0).map_err(error(MAP_WANTED))
+    }
+
+    /// How many events there was no room for, ever.
+    pub fn missed_events(&self) -> Result<u64, DatapathError> {
+        let cpus = self.missed.get(&0, 0).map_err(error(MAP_MISSED))?;
+        Ok(cpus.iter().sum())
     }
 
     /// What the first CPU has stays, the others start from nothing.
@@ -182,6 +218,53 @@ impl Tables {
         }
         let values = PerCpuValues::try_from(values).map_err(refused(MAP_COUNTS))?;
         self.counts.insert(interface, values, 0).map_err(error(MAP_COUNTS))
+    }
+}
+
+/// What it takes for a map to hold what is wanted.
+#[derive(Debug, PartialEq, Eq)]
+struct Changes<K, V> {
+    stale: Vec<K>,
+    keys: Vec<K>,
+    values: Vec<V>,
+    /// How many entries there are afterwards.
+    entries: usize,
+}
+
+impl<K: Layout + Ord, V: Layout + PartialEq> Changes<K, V> {
+    /// From `known` to `wanted`, where what `stays` says is left alone, wanted or
+    /// not. What is there with another value is not stale: programs that read the
+    /// map would miss it for a moment.
+    fn between(
+        known: Vec<(K, V)>,
+        wanted: &BTreeMap<K, V>,
+        stays: impl Fn(&K, &V) -> bool,
+    ) -> Self {
+        let known: BTreeMap<K, V> = known.into_iter().collect();
+        let others = known.iter().filter(|(key, _)| !wanted.contains_key(key));
+        let (left, stale): (Vec<_>, Vec<_>) = others.partition(|(key, value)| stays(key, value));
+        let is_new = |(key, value): &(&K, &V)| {
+            known.get(key).is_none_or(|there| there != *value && !stays(key, there))
+        };
+        let (keys, values) = wanted.iter().filter(is_new).unzip();
+        let stale = stale.into_iter().map(|(key, _)| *key).collect();
+        Self { stale, keys, values, entries: wanted.len() + left.len() }
+    }
+
+    /// Fails if `map`, which has `room` for so many, has none for all entries.
+    fn check(&self, map: &'static str, room: u32) -> Result<(), DatapathError> {
+        if self.entries > room as usize {
+            return Err(DatapathError::Full { map, room, entries: self.entries });
+        }
+        Ok(())
+    }
+
+    /// Makes them, and returns how many entries were stale. Those go first:
+    /// old and new ones together may be more than the map has room for.
+    fn make(&self, map: BorrowedFd<'_>) -> io::Result<usize> {
+        bpf::delete_batch(map, &self.stale)?;
+        bpf::update_batch(map, &self.keys, &self.values)?;
+        Ok(self.stale.len())
     }
 }
 
@@ -242,5 +325,29 @@ impl<T: Layout> Plain<T> {
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: as above, no byte of it is uninitialised.
         unsafe { std::slice::from_raw_parts((&raw const self.0).cast(), size_of::<T>()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ila_proto::{addr::Locator, checksum::ChecksumDelta};
+
+    use super::*;
+
+    fn there(bits: u64) -> MappingValue {
+        let locator = Locator::from_bits(bits);
+        MappingValue::new(Place::There { locator, to_ila: ChecksumDelta::from_value(0) })
+    }
+
+    #[test]
+    fn only_what_differs_is_changed_and_nothing_is_missing_in_between() {
+        let (key, a, b) = (MappingKey, there(1), there(2));
+        let here = MappingValue::new(Place::Here { interface: 7, mac: [6, 0, 0, 0, 0, 1] });
+        let known = vec![(key(4), a), (key(9), here), (key(1), a), (key(3), here), (key(2), a)];
+        let wanted = BTreeMap::from([(key(1), a), (key(2), b), (key(3), b), (key(5), a)]);
+        let changes = Changes::between(known, &wanted, |_, value| *value == here);
+        // 1 is there already; 3 and 9 stay, of which one is wanted otherwise.
+        let (keys, values) = (vec![key(2), key(5)], vec![b, a]);
+        assert_eq!(changes, Changes { stale: vec![key(4)], keys, values, entries: 5 });
     }
 }

@@ -1,5 +1,4 @@
-//! Every guard, and every other fate that a made-up packet can meet. Tags of
-//! VLANs are no part of a packet; a lab sends those.
+//! Every guard, and every other fate that a made-up packet can meet.
 
 use std::net::Ipv6Addr;
 
@@ -142,6 +141,37 @@ fn what_is_not_of_the_overlay_is_left_to_the_host() {
         let given = untouched(&host, Role::Container, &packet);
         assert_eq!(given, (DROP, Fate::EgressNotIpv6));
         assert_eq!(untouched(&host, Role::Uplink, &packet), (PASS, Fate::IngressNotIpv6));
+    }
+}
+
+/// Whatever it carries. The kernel takes a tag out of the frame before programs
+/// run, so it is not the bytes that tell.
+#[test]
+fn what_is_in_another_vlan_is_neither_translated_nor_answered() {
+    let host = Host::new(ChecksumMode::NeutralMap);
+    let [from, to] = [LOCAL, REMOTE].map(|id| host.sir(id));
+    let home = host.ila(LOCAL, host.here);
+    for packet in [udp(from, to, b"x"), udp(to, home, b"x"), udp(from, host.sir(BESIDE), b"x")] {
+        for tag in [1, 7, 0xfff, 0xe007] {
+            for (role, expected) in [
+                (Role::Container, (DROP, Fate::EgressTagged)),
+                (Role::Uplink, (PASS, Fate::IngressTagged)),
+            ] {
+                let outcome = host.run_tagged(role, tag, &packet);
+                assert_eq!((outcome.action, outcome.fate), expected, "{tag:#x}");
+                assert_eq!(outcome.packet, packet, "{tag:#x}");
+            }
+        }
+        // Of no VLAN, however urgent.
+        for tag in [0x1000, 0x2000, 0xf000] {
+            for role in [Role::Container, Role::Uplink] {
+                assert_eq!(
+                    host.run_tagged(role, tag, &packet),
+                    host.run(role, &packet),
+                    "{tag:#x}"
+                );
+            }
+        }
     }
 }
 

@@ -53,6 +53,13 @@ impl Dice {
         self.next().to_le_bytes()[0]
     }
 
+    /// That of a VLAN or of none, with any priority; never zero.
+    pub fn tag(&mut self) -> u16 {
+        let most = if self.percent(50) { 0xfff } else { 0 };
+        let vlan = u16::try_from(self.within(0, most)).expect("it has twelve bits");
+        vlan | u16::try_from(self.within(1, 0xf)).expect("it has four bits") << 12
+    }
+
     fn bytes(&mut self, count: usize) -> Vec<u8> {
         // Sums of nothing but zeroes or carries now and then.
         match self.below(12) {
@@ -320,7 +327,8 @@ fn hop_limit(dice: &mut Dice) -> u8 {
 /// A transport header that nobody reads, and something behind it.
 fn upper(dice: &mut Dice) -> Vec<u8> {
     let length = match dice.below(20) {
-        0 | 1 => dice.within(1200, 1500),
+        // From less than an error quotes to more than the uplink carries.
+        0 | 1 => dice.within(1150, 1500),
         2 => 0,
         _ => dice.below(100),
     };

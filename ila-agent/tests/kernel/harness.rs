@@ -11,7 +11,7 @@ use std::{
 use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep, err::packet::BuildWriteError};
 use ila_agent::datapath::{
     Counts, Loaded, Role,
-    bpf::{self, CHECKSUM_COMPLETE},
+    bpf::{self, CHECKSUM_COMPLETE, TestRun},
 };
 use ila_proto::{
     abi::{
@@ -24,7 +24,10 @@ use ila_proto::{
 };
 use nix::libc;
 
-use crate::model::World;
+use crate::{
+    model::World,
+    probe::{Probe, Sum},
+};
 
 pub const ETHERNET: usize = 14;
 pub const IPV6: usize = 40;
@@ -84,6 +87,7 @@ pub struct Host {
     pub programs: Loaded,
     /// The same for the model.
     pub world: World,
+    probes: [Probe; 2],
     flags: u32,
 }
 
@@ -118,7 +122,11 @@ impl Host {
             .expect("the programs load; this needs root, see `cargo xtask test --help`");
         let flags = test_flags(programs.program(Role::Uplink.program()).expect("it is loaded"));
         let world = World { config, ..World::default() };
-        let mut host = Self { mode, sir, here, there, programs, world, flags };
+        let probes = [Role::Container, Role::Uplink].map(|role| {
+            let program = programs.program(role.program()).expect("it is loaded");
+            Probe::before(program).expect("the kernel takes another program before it")
+        });
+        let mut host = Self { mode, sir, here, there, programs, world, probes, flags };
         host.programs.tables.count(TEST_INTERFACE).expect("the map takes it");
         for locator in [here, there] {
             host.know(0, sir, locator);
@@ -166,10 +174,20 @@ impl Host {
         self.run_after(&mut self.counts(), role, packet, true).expect("the kernel runs it")
     }
 
-    /// The same for a packet that gets another length: the kernel then no longer
-    /// has a sum of it, and the test run's check does not know that.
+    /// The same for a packet that gets another length, of which the test run's
+    /// check knows nothing. It is run twice.
     pub fn run_resizing(&self, role: Role, packet: &[u8]) -> Outcome {
-        self.run_after(&mut self.counts(), role, packet, false).expect("the kernel runs it")
+        let mut counts = self.counts();
+        let outcome = self.run_after(&mut counts, role, packet, false);
+        let outcome = outcome.expect("the kernel runs it");
+        self.check_sum(&mut counts, role, packet, &outcome).expect("its sum is right");
+        outcome
+    }
+
+    /// The same as [`Self::run`] for a packet that comes with the tag of a VLAN.
+    pub fn run_tagged(&self, role: Role, tag: u16, packet: &[u8]) -> Outcome {
+        let counts = &mut self.counts();
+        self.run_tagged_after(counts, role, tag, packet, true).expect("the kernel runs it")
     }
 
     /// The same where the counters stood at `before`, and then stand where it
@@ -185,6 +203,54 @@ impl Host {
         let flags = if checked { self.flags } else { 0 };
         let program = self.programs.program(role.program()).expect("the program is loaded");
         let run = bpf::test_run(program, packet, 1, flags)?;
+        Ok(self.outcome(before, packet, run))
+    }
+
+    /// The same for a packet that comes with the tag of a VLAN.
+    pub fn run_tagged_after(
+        &self,
+        before: &mut Counts,
+        role: Role,
+        tag: u16,
+        packet: &[u8],
+        checked: bool,
+    ) -> io::Result<Outcome> {
+        let flags = if checked { self.flags } else { 0 };
+        let run = self.probe(role).run_tagged(tag, packet, flags)?;
+        Ok(self.outcome(before, packet, run))
+    }
+
+    /// Runs a packet again that became `outcome`, and demands that the kernel
+    /// has no sum of it any more if anything was changed. It would be one from
+    /// where the packet's header was, and in front of that errors have theirs.
+    pub fn check_sum(
+        &self,
+        before: &mut Counts,
+        role: Role,
+        packet: &[u8],
+        outcome: &Outcome,
+    ) -> io::Result<()> {
+        if self.flags == 0 {
+            return Ok(());
+        }
+        let given = self.probe(role).sum_after(packet)?;
+        *before = self.counts();
+        let expected = if outcome.packet == packet { Sum::Right } else { Sum::None };
+        if given == expected {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("its sum of the packet is {given:?}, not {expected:?}")))
+    }
+
+    fn probe(&self, role: Role) -> &Probe {
+        let [container, uplink] = &self.probes;
+        match role {
+            Role::Container => container,
+            Role::Uplink => uplink,
+        }
+    }
+
+    fn outcome(&self, before: &mut Counts, packet: &[u8], run: TestRun) -> Outcome {
         let after = self.counts();
         let counted: Vec<_> = Fate::ALL
             .iter()
@@ -195,7 +261,7 @@ impl Host {
         let [(fate, 1, bytes)] = counted[..] else { panic!("counted {counted:?}") };
         assert_eq!(bytes, packet.len() as u64, "{fate}");
         *before = after;
-        Ok(Outcome { action: run.action, fate, packet: run.packet })
+        Outcome { action: run.action, fate, packet: run.packet }
     }
 
     /// Has the limit of errors start anew.
@@ -206,8 +272,7 @@ impl Host {
     }
 
     pub fn counts(&self) -> Counts {
-        let all = self.programs.tables.counts().expect("counters can be read");
-        all.into_iter().find(|(interface, _)| *interface == TEST_INTERFACE).expect("it is there").1
+        self.programs.tables.counts_of(TEST_INTERFACE).expect("counters can be read")
     }
 
     pub fn sir_address(&self, identifier: Identifier) -> Ipv6Addr {

@@ -69,11 +69,25 @@ pub struct Prediction {
 }
 
 impl World {
-    /// What the program for `role` does; the limit of errors is not reached.
-    pub fn predict(&self, role: Role, packet: &[u8]) -> Prediction {
-        let (action, fate, result) = match role {
-            Role::Container => self.egress(packet),
-            Role::Uplink => self.ingress(packet),
+    /// What the program for `role` does with a packet that has a tag, which may
+    /// be that of a VLAN, or none; the limit of errors is not reached.
+    pub fn predict(&self, role: Role, tag: Option<u16>, packet: &[u8]) -> Prediction {
+        const VLAN: u16 = 0xfff;
+        let mut packet = packet.to_vec();
+        // Behind the tag of no VLAN there may be another one, which then takes
+        // its place.
+        let is_of_vlan = tag.is_some_and(|tag| {
+            let behind = tag & VLAN == 0 && matches!(packet[12..14], [0x81, 0] | [0x88, 0xa8]);
+            if behind && packet.len() >= ETHERNET + 4 {
+                packet.drain(12..16);
+            }
+            tag & VLAN != 0 || behind
+        });
+        let (action, fate, result) = match (role, is_of_vlan) {
+            (Role::Container, true) => (DROP, Fate::EgressTagged, packet),
+            (Role::Uplink, true) => (PASS, Fate::IngressTagged, packet),
+            (Role::Container, false) => self.egress(&packet),
+            (Role::Uplink, false) => self.ingress(&packet),
         };
         Prediction { action, fate, packet: result, is_refused: REFUSED.contains(&fate) }
     }

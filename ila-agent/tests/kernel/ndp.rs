@@ -4,15 +4,15 @@ use std::net::Ipv6Addr;
 
 use ila_agent::datapath::Role;
 use ila_proto::{
-    abi::{Fate, GATEWAY_MAC},
+    abi::{Fate, GATEWAY_MAC, Uplink},
     translate::ChecksumMode,
 };
 
 use crate::{
     generate::checksum,
     harness::{
-        BESIDE, CONTAINER_MAC, DROP, ETHERNET, HOST_MAC, Host, LOCAL, PASS, PAYLOAD, REDIRECT,
-        REMOTE, UPLINK_MAC, address, checksum_is_valid,
+        BESIDE, BESIDE_INTERFACE, CONTAINER_MAC, DROP, ETHERNET, HOST_MAC, Host, LOCAL, OTHER_MAC,
+        PASS, PAYLOAD, REDIRECT, REMOTE, UPLINK_MAC, address, checksum_is_valid,
     },
 };
 
@@ -97,7 +97,10 @@ fn advertisement(asked: &Solicitation, mac: [u8; 6], flags: u8) -> Vec<u8> {
 
 /// Runs the program for `role` and demands this answer.
 fn is_answered(host: &Host, role: Role, asked: &Solicitation, mac: [u8; 6], flags: u8) {
-    let mut outcome = host.run(role, &asked.packet());
+    let packet = asked.packet();
+    let is_resized = packet.len() != advertisement(asked, mac, flags).len();
+    let mut outcome =
+        if is_resized { host.run_resizing(role, &packet) } else { host.run(role, &packet) };
     let is_probe = asked.source.is_unspecified();
     let fate = match role {
         Role::Container if is_probe => Fate::NdpDefended,
@@ -275,6 +278,16 @@ fn a_router_is_answered_for_the_ila_addresses_of_containers_here() {
             is_answered(&host, Role::Uplink, &probe, UPLINK_MAC, ROUTER | OVERRIDE);
         }
     }
+}
+
+#[test]
+fn a_router_is_told_the_address_of_the_uplink_that_it_asks_on() {
+    let host = Host::with(ChecksumMode::NeutralMap, |config| {
+        config.uplinks[1] = config.uplinks[0];
+        config.uplinks[0] = Uplink { interface: BESIDE_INTERFACE, mac: OTHER_MAC, padding: 0 };
+    });
+    let asked = Solicitation::new(host.ila(LOCAL, host.here));
+    is_answered(&host, Role::Uplink, &asked, UPLINK_MAC, ROUTER | SOLICITED | OVERRIDE);
 }
 
 #[test]

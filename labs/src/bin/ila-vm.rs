@@ -1,7 +1,7 @@
 //! Runs a program on Linux 6.1: `ila-vm PROGRAM [ARGUMENT…]`.
 //!
 //! As cargo's runner, it runs tests there:
-//! `cargo test --config "target.'cfg(all())'.runner='ila-vm'"`.
+//! `cargo test --config "target.'cfg(all())'.runner='target/debug/ila-vm'"`.
 
 use std::{
     env,
@@ -14,8 +14,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use ila_labs::{Vm, quote};
 
-/// How long the program may run.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// How long the program may run, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// How the names start of those variables that the program finds there as well.
+const HANDED_ON: &str = "ILA_";
 
 fn main() -> ExitCode {
     match run() {
@@ -35,9 +38,12 @@ fn run() -> Result<ExitCode> {
     let name = name.with_context(|| format!("{} is no program", program.display()))?;
     let command = [name].into_iter().chain(arguments.iter().map(String::as_str));
     let command: Vec<_> = command.map(quote).collect();
+    let variables = env::vars().filter(|(name, _)| name.starts_with(HANDED_ON));
+    let variables: Vec<_> = variables.map(|(name, value)| name + "=" + &quote(&value)).collect();
 
     let mut vm = Vm::boot(&[program], None)?;
-    let answer = vm.run(&format!("uname -sr; {}", command.join(" ")), PATIENCE)?;
+    let command = [variables, command].concat().join(" ");
+    let answer = vm.run(&format!("uname -sr; {command}"), PATIENCE)?;
     io::stdout().write_all(answer.said.as_bytes())?;
     Ok(u8::try_from(answer.code).map_or(ExitCode::FAILURE, ExitCode::from))
 }

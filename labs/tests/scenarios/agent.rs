@@ -1,8 +1,10 @@
 //! Agents that end, are killed and come back.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     process::{Command, Stdio},
     thread,
     time::Instant,
@@ -75,7 +77,7 @@ fn detaching_takes_the_programs_off_and_leaves_nothing_pinned() {
 fn links_of_interfaces_that_are_gone_are_cleared_away() {
     let overlay = Overlay::of("gone", "two-hosts");
     let links = || {
-        let layout = overlay.pins("h1").join("v2/links");
+        let layout = overlay.pins("h1").join("v3/links");
         fs::read_dir(layout).expect("the agent has made it").count()
     };
     assert_eq!(links(), 3, "up0, a1, a2");
@@ -89,22 +91,187 @@ fn links_of_interfaces_that_are_gone_are_cleared_away() {
     let _agent = overlay.start_agent("h1");
     // It has been adopted for the container that it is named after.
     assert_eq!(links(), 2, "up0 and one more");
-    ok(&mut overlay.ctl("h1", &["counters"]));
+    // Whose program it is that runs there: a stack that comes up is not silent.
+    ip(&["link", "set", "other", "up"]);
+    let counted = wait_until(PATIENCE, "a packet to be counted on the new interface", || {
+        let json = ok(&mut overlay.ctl("h1", &["counters", "-o", "json"]));
+        let reply: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        let mut interfaces = reply["interfaces"].as_array().expect("it is a list").iter();
+        let of = interfaces.find(|it| it["interface"] == renewed.as_str())?;
+        of["counters"].as_array().is_some_and(|it| !it.is_empty()).then_some(())
+    });
+    counted.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Two programs on one interface would both act, by tables that differ.
+/// Tells the next agent of h1 to attach by `hook`.
+fn attach_by(overlay: &Overlay, hook: &str) {
+    let lines = |text: String| {
+        let others = text.lines().filter(|line| !line.starts_with("hook = "));
+        others.fold(format!("hook = \"{hook}\"\n"), |text, line| text + line + "\n")
+    };
+    overlay.configure("h1", lines);
+}
+
+/// Tells the next agent of h1 to pin elsewhere; where.
+fn pin_elsewhere(overlay: &Overlay) -> PathBuf {
+    overlay.configure("h1", |text| text.replace("bpf/ila-lab/", "bpf/ila-lab/other-"));
+    overlay.pins("h1")
+}
+
+/// The agent of h1, which fails the test if it does not end by itself.
+fn agent_that_ends(overlay: &Overlay) -> Command {
+    let mut agent = overlay.node("h1").command("timeout");
+    agent.arg(PATIENCE.as_secs().to_string()).arg(bin_dir().join("ila-agent"));
+    agent.arg("--config").arg(overlay.config("h1"));
+    agent
+}
+
+/// Two programs on one interface would both act, by tables that differ; in
+/// place of the other one ours would take its containers off the overlay.
 #[test]
 fn an_agent_does_not_start_beside_the_programs_of_another_one() {
-    let overlay = Overlay::of("beside", "two-hosts");
+    for (theirs, ours) in HOOKS.into_iter().flat_map(|it| HOOKS.map(|other| (it, other))) {
+        let overlay = attached_by(theirs);
+        overlay.end_agent("h1", Signal::SIGTERM);
+        let before = shown_filters(&overlay);
+        let other = pin_elsewhere(&overlay);
+        attach_by(&overlay, ours);
+        let said = refused(&mut agent_that_ends(&overlay), 1);
+        assert!(said.contains("`up0` runs the program of another agent"), "{theirs}: {said}");
+        assert_eq!(shown_filters(&overlay), before, "{theirs}, {ours}");
+        assert_eq!(fs::read_dir(&other).expect("it is made").count(), 0, "nothing is pinned");
+        ok(&mut overlay.detach("h1"));
+        assert!(overlay.pings("a1", "b1"), "{theirs}: those of the other one are left alone");
+        fs::remove_dir_all(other.parent().expect("it is the lab's")).expect("it can be removed");
+    }
+}
+
+/// An interface that was made anew can have been taken by another agent, and
+/// its mark is there still. The containers' interfaces are the first one's.
+#[test]
+fn filters_of_another_agent_are_neither_replaced_nor_taken_away() {
+    let overlay = attached_by("clsact");
     overlay.end_agent("h1", Signal::SIGTERM);
-    overlay.configure("h1", |text| text.replace("bpf/ila-lab/", "bpf/ila-lab/other-"));
-    let mut agent = overlay.node("h1").command(bin_dir().join("ila-agent"));
-    let said = refused(agent.arg("--config").arg(overlay.config("h1")), 1);
-    assert!(said.contains("runs the program of another agent"), "{said}");
+    let filters = || shown_filters(&overlay);
+    let before = filters();
+    remove_filter(&overlay, "up0");
+    let first = fs::read_to_string(overlay.config("h1")).expect("the lab has written it");
+    let other = pin_elsewhere(&overlay);
+    let second = overlay.start_agent("h1");
+    assert_ne!(filters().get("up0"), before.get("up0"), "the second agent has it");
+    let beside_up0 = |mut filters: BTreeMap<String, String>| {
+        filters.remove("up0");
+        filters
+    };
+    assert_eq!(beside_up0(filters()), beside_up0(before));
+    let with_both = filters();
+    drop(second);
+
+    let second = fs::read_to_string(overlay.config("h1")).expect("it is there");
+    overlay.configure("h1", |_| first);
+    let said = refused(&mut agent_that_ends(&overlay), 1);
+    assert!(said.contains("`up0` runs the program of another agent"), "{said}");
+    assert_eq!(filters(), with_both);
+    for _ in 0..2 {
+        let said = refused(&mut overlay.detach("h1"), 1);
+        assert!(said.contains("left alone are the clsact filters of up0:"), "{said}");
+        assert!(filters().into_keys().eq(["up0"]), "only the second agent's: {:?}", filters());
+    }
+    overlay.configure("h1", |_| second);
     ok(&mut overlay.detach("h1"));
-    assert!(overlay.pings("a1", "b1"), "those of the other one are left alone");
-    let other = overlay.pins("h1");
+    assert_eq!(filters(), BTreeMap::new());
     fs::remove_dir_all(other.parent().expect("it is the lab's")).expect("it can be removed");
+}
+
+/// What an agent has attached is its own, whatever it was killed before.
+#[test]
+fn an_agent_knows_its_own_programs_whenever_it_was_killed() {
+    let overlay = attached_by("clsact");
+    let mark = overlay.pins("h1").join("v3/filters/up0");
+    let restart = |hook: &str| {
+        let keep = overlay.start_agent("h1");
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
+        let expected = if hook == "clsact" { 3 } else { 0 };
+        assert_eq!(filters(&overlay), expected, "{hook}");
+        drop(keep);
+    };
+    overlay.end_agent("h1", Signal::SIGKILL);
+    // After the filter was there, and before it was noted.
+    fs::remove_dir(&mark).expect("it is noted");
+    restart("clsact");
+    assert!(mark.exists(), "it is noted again");
+    // The other way round.
+    remove_filter(&overlay, "up0");
+    restart("clsact");
+    for hook in ["tcx", "clsact", "tcx"] {
+        attach_by(&overlay, hook);
+        restart(hook);
+    }
+}
+
+/// The folders of h1's tables and programs.
+fn pinned_folders(overlay: &Overlay) -> Vec<PathBuf> {
+    let layout = fs::read_dir(overlay.pins("h1").join("v3")).expect("the agent has made it");
+    let mut folders: Vec<_> = layout.map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| !folder.ends_with("links") && !folder.ends_with("filters"));
+    folders
+}
+
+/// Whether it is the pin of a program or the note of a filter that is gone.
+#[test]
+fn detaching_finds_programs_whose_own_pins_are_gone() {
+    for hook in HOOKS {
+        let overlay = attached_by(hook);
+        overlay.end_agent("h1", Signal::SIGKILL);
+        for folder in pinned_folders(&overlay) {
+            for program in ["ila_egress", "ila_ingress"] {
+                let _ = fs::remove_file(folder.join(program));
+            }
+        }
+        let _ = fs::remove_dir(overlay.pins("h1").join("v3/filters/up0"));
+        let said = ok(&mut overlay.detach("h1"));
+        assert!(said.contains("3 interfaces detached"), "{hook}: {said}");
+        assert_eq!(filters(&overlay), 0, "{hook}");
+        assert!(!overlay.pings("a1", "b1"), "{hook}: nobody translates any more");
+        let _agent = overlay.start_agent("h1");
+        assert!(overlay.pings("a1", "b1"), "{hook}");
+    }
+}
+
+/// A link is known by its pin. A filter cannot be told from another agent's then:
+/// it is left alone, and not in silence.
+#[test]
+fn programs_of_which_nothing_is_pinned_are_taken_over_by_their_links_or_named() {
+    for hook in HOOKS {
+        let overlay = attached_by(hook);
+        overlay.end_agent("h1", Signal::SIGKILL);
+        for folder in pinned_folders(&overlay) {
+            fs::remove_dir_all(folder).expect("it can be removed");
+        }
+        if hook == "clsact" {
+            let said = refused(&mut agent_that_ends(&overlay), 1);
+            assert!(said.contains("tc filter del dev up0 ingress pref 18764"), "{said}");
+            let before = shown_filters(&overlay);
+            for _ in 0..2 {
+                let said = refused(&mut overlay.detach("h1"), 1);
+                assert!(before.keys().all(|it| said.contains(it)), "{said}");
+                assert_eq!(shown_filters(&overlay), before);
+            }
+            for interface in before.keys() {
+                remove_filter(&overlay, interface);
+            }
+            ok(&mut overlay.detach("h1"));
+            let pins = fs::read_dir(overlay.pins("h1")).expect("the lab has made it");
+            assert_eq!(pins.count(), 0);
+        }
+        let _agent = overlay.start_agent("h1");
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
+    }
+}
+
+fn remove_filter(overlay: &Overlay, interface: &str) {
+    let mut tc = overlay.node("h1").command("tc");
+    ok(tc.args(["filter", "del", "dev", interface, "ingress"]));
 }
 
 #[test]
@@ -138,7 +305,7 @@ fn a_killed_agent_with_another_hook_leaves_no_program_that_drops() {
     let overlay = attached_by("clsact");
     overlay.end_agent("h1", Signal::SIGKILL);
     assert_eq!(filters(&overlay), 3);
-    overlay.configure("h1", |text| text.replace("hook = \"clsact\"", "hook = \"tcx\""));
+    attach_by(&overlay, "tcx");
     let _agent = overlay.start_agent("h1");
     assert_eq!(filters(&overlay), 0);
     let netns = Netns::add("newcomer");
@@ -256,11 +423,18 @@ fn an_agent_that_was_killed_is_followed_by_one_that_works() {
 
 /// How many filters of ours h1 has; links of TCX are no filters.
 fn filters(overlay: &Overlay) -> usize {
-    let show = |interface: &str| {
-        ok(overlay.node("h1").command("tc").args(["filter", "show", "dev", interface, "ingress"]))
+    shown_filters(overlay).values().map(|shown| shown.matches("direct-action").count()).sum()
+}
+
+/// The filters of h1 by interface, programs' numbers included.
+fn shown_filters(overlay: &Overlay) -> BTreeMap<String, String> {
+    let show = |interface: String| {
+        let mut tc = overlay.node("h1").command("tc");
+        let shown = ok(tc.args(["filter", "show", "dev", &interface, "ingress"]));
+        (interface, shown)
     };
-    let all = overlay.interfaces("h1");
-    all.iter().map(|interface| show(interface).matches("direct-action").count()).sum()
+    let all = overlay.interfaces("h1").into_iter().map(show);
+    all.filter(|(_, shown)| !shown.is_empty()).collect()
 }
 
 /// However far the agent got with a container, its successor either has it

@@ -36,3 +36,23 @@ fn a_stream_does_not_notice_that_the_agents_of_both_ends_end_and_come_back() {
         assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
     }
 }
+
+/// h2 is told that b1, which it holds, is at h1: sent there until b1 is adopted,
+/// its packets would come back and be lost with their hop limit, or be late.
+#[test]
+fn a_stream_does_not_notice_that_the_configuration_has_its_container_elsewhere() {
+    let overlay = Overlay::of("elsewhere", "two-hosts");
+    overlay.configure("h2", |text| {
+        let mapping = "identifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:a:1::/64\"";
+        format!("{text}\n[[mapping]]\n{mapping}\n")
+    });
+    let stream = overlay.stream("a1", "b1", RATE);
+    let mut agents = Vec::new();
+    for _ in 0..4 {
+        overlay.end_agent("h2", Signal::SIGKILL);
+        agents.push(overlay.start_agent("h2"));
+        flows_on(&stream, BETWEEN);
+    }
+    expect_perfect(stream);
+    assert_eq!(overlay.count("h2", "ingress-forwarded"), 0);
+}

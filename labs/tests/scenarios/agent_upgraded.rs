@@ -73,7 +73,7 @@ fn an_agent_takes_over_what_fits() {
     let before = pinned(&overlay, "h1");
     assert_eq!(
         before.len(),
-        5 + 7 + 3,
+        6 + 7 + 3,
         "tables, programs and where they are found, links: {before:?}"
     );
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
@@ -97,6 +97,35 @@ fn an_agent_takes_over_what_fits() {
     assert_eq!(after.len(), before.len());
 }
 
+/// Somebody has removed one. Interfaces run what is there of the others, until
+/// they run what takes its place.
+#[test]
+fn a_stream_does_not_notice_that_what_is_not_whole_is_made_anew() {
+    for hook in ["tcx", "clsact"] {
+        let overlay = attached_by("not-whole", hook);
+        let stream = overlay.stream("a1", "b1", RATE);
+        let whole = pinned(&overlay, "h1");
+        let is_link = |pin: &&PathBuf| pin.parent().is_some_and(|it| it.ends_with("links"));
+        let mut agents = Vec::new();
+        for pin in whole.keys().filter(|pin| !is_link(pin)) {
+            overlay.end_agent("h1", Signal::SIGKILL);
+            fs::remove_file(pin).expect("it is there");
+            agents.push(overlay.start_agent("h1"));
+            flows_on(&stream, BETWEEN);
+            assert!(pinned(&overlay, "h1").keys().eq(whole.keys()), "{hook}, {}", pin.display());
+            // What is rare goes on in programs that have to be found.
+            let mut ping = overlay.node("a1").command("ping");
+            ping.args(["-c1", "-W3", "-t1", &overlay.address("b1").to_string()]);
+            let said = ping.output().expect("ping can be run").stdout;
+            let said = String::from_utf8_lossy(&said);
+            assert!(said.contains("Time exceeded"), "{hook}, {}: {said}", pin.display());
+        }
+        println!("{hook}");
+        expect_perfect(stream);
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
+    }
+}
+
 /// The folders in `pins`, one for each layout.
 fn layouts(pins: &Path) -> Vec<String> {
     let entries = fs::read_dir(pins).expect("the agent has made it").map(Result::unwrap);
@@ -114,11 +143,11 @@ fn a_stream_does_not_notice_that_pins_of_another_layout_are_replaced() {
             for host in HOSTS {
                 overlay.end_agent(host, signal);
                 let pins = overlay.pins(host);
-                assert_eq!(layouts(&pins), ["v2"], "{hook}");
-                fs::rename(pins.join("v2"), pins.join("v1")).expect("a bpffs can do that");
+                assert_eq!(layouts(&pins), ["v3"], "{hook}");
+                fs::rename(pins.join("v3"), pins.join("v2")).expect("a bpffs can do that");
                 agents.push(overlay.start_agent(host));
                 flows_on(&stream, BETWEEN);
-                assert_eq!(layouts(&pins), ["v2"], "{hook}: the old ones are replaced");
+                assert_eq!(layouts(&pins), ["v3"], "{hook}: the old ones are replaced");
             }
         }
         println!("{hook}");

@@ -39,15 +39,18 @@ fn a_container_sends_only_from_its_own_address() {
 fn a_container_cannot_address_a_locator() {
     let overlay = Overlay::of("locator", "two-hosts");
     overlay.end_agent("h1", Signal::SIGTERM);
-    overlay.configure("h1", |text| format!("locator_spaces = [\"2001:db8:c::/48\"]\n{text}"));
+    overlay.configure("h1", |text| {
+        format!("locator_spaces = [\"2001:db8:c::/48\", \"2001:db8:d::/48\"]\n{text}")
+    });
     let _agent = overlay.start_agent("h1");
-    // The ILA address of b1, one of nobody, h1's own locator, and that of a host
+    // The ILA address of b1, one of nobody, h1's own locator, and those of hosts
     // that h1 knows nothing of.
     for to in [
         "2001:db8:b:1:3000::cda5",
         "2001:db8:b:1::1",
         "2001:db8:a:1:2000::1",
         "2001:db8:c:1:2000::1",
+        "2001:db8:d:1:2000::1",
     ] {
         let before = overlay.count("h1", "egress-locator");
         let ping = overlay.node("a1").command("ping").args(["-c1", "-W1", to]).output();
@@ -71,6 +74,26 @@ fn who_connects_to_nobody_is_told_at_once() {
         assert_eq!(error.kind(), ErrorKind::HostUnreachable, "{path}: {error}");
         assert!(overlay.count("h1", "egress-unknown-identifier") > 0, "{path}");
     }
+}
+
+/// What a host sends its errors from must not be taken for a container's.
+#[test]
+fn an_address_that_a_container_could_have_tells_nobody() {
+    let overlay = Overlay::of("autoconfigured", "two-hosts");
+    overlay.end_agent("h2", Signal::SIGTERM);
+    // As hosts give themselves one where the locator is the link's prefix.
+    let own = "2001:db8:b:1:5054:ff:fe12:3456/64";
+    ok(overlay.node("h2").command("ip").args(["addr", "add", own, "dev", "up0", "nodad"]));
+    let _agent = overlay.start_agent("h2");
+    ok(&mut overlay.ctl("h2", &["container", "rm", "b1"]));
+    let to = overlay.address("b1");
+    let error = overlay.node("a1").inside(|| {
+        TcpStream::connect_timeout(&SocketAddr::from((to, 80)), PATIENCE)
+            .expect_err("it is gone, and h1 does not know")
+    });
+    let error = error.expect("the namespace is there");
+    assert_eq!(error.kind(), ErrorKind::HostUnreachable, "{error}");
+    assert!(overlay.count("h2", "ingress-unknown-identifier") > 0);
 }
 
 /// Duplicate address detection, as Linux does it.

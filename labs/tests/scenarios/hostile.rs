@@ -26,6 +26,39 @@ fn packets_cut_short_are_counted_and_dropped() {
     assert_eq!(counted.unwrap_or_else(|error| panic!("{error}")), before + 1);
 }
 
+/// The kernel takes the tag out of the frame before programs run, and there is no
+/// interface for it behind them.
+#[test]
+fn frames_with_the_tag_of_a_vlan_go_nowhere() {
+    let overlay = Overlay::of("tagged", "two-hosts");
+    let [a1, b1] = ["a1", "b1"].map(|name| overlay.address(name));
+    // The host resolves its router before this counts.
+    assert!(overlay.pings("a1", "b1"));
+    let uplink = [link_address(&overlay, "rt", "to-h1"), link_address(&overlay, "h1", "up0")];
+    // The router's own, and the ILA address of a1.
+    let to_a1 = ["2001:db8:ffff:1::1", "2001:db8:a:1:3000::cd96"];
+    let to_a1 = to_a1.map(|text| text.parse().expect("an address"));
+    for (node, interface, macs, addresses, at, fate) in [
+        ("a1", "eth0", [CONTAINER_MAC, GATEWAY_MAC], [a1, b1], "b1", "egress-tagged"),
+        ("rt", "to-h1", uplink, to_a1, "a1", "ingress-tagged"),
+    ] {
+        let before = overlay.count("h1", fate);
+        let capture = ila_labs::Capture::start(&overlay.node(at), "eth0", "udp port 4000")
+            .unwrap_or_else(|error| panic!("{error}"));
+        inside(&overlay.node(node), || {
+            send_raw(interface, &tagged(7, &datagram(macs, addresses, b"tagged")));
+            // A tag that only states a priority is that of no VLAN.
+            send_raw(interface, &tagged(0xe000, &datagram(macs, addresses, b"urgent")));
+            send_raw(interface, &datagram(macs, addresses, b"behind"));
+        });
+        let packets = capture.wait(|packets| packets.len() > 1);
+        let packets = packets.unwrap_or_else(|error| panic!("{fate}: {error}"));
+        let last = packets.iter().map(|it| &it.bytes()[it.bytes().len() - 6..]);
+        assert!(last.eq([b"urgent", b"behind"]), "{fate}: {packets:?}");
+        assert_eq!(overlay.count("h1", fate), before + 1, "{fate}");
+    }
+}
+
 /// From each, a host that listens learns a neighbour, of which it can have few.
 #[test]
 fn the_host_learns_no_neighbours_from_a_container() {
@@ -124,6 +157,33 @@ fn a_packet_to_nobody_does_not_go_round_in_circles() {
     let before = received();
     assert!(!overlay.pings("a1", "b1"));
     assert!(received() - before < 10, "{} packets for one ping", received() - before);
+}
+
+fn link_address(overlay: &Overlay, node: &str, interface: &str) -> [u8; 6] {
+    let link = ok(overlay.node(node).command("ip").args(["-json", "link", "show", interface]));
+    let link: serde_json::Value = serde_json::from_str(&link).expect("it is JSON");
+    let text = link[0]["address"].as_str().expect("it has one");
+    let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16).expect("it is hex"));
+    bytes.collect::<Vec<_>>().try_into().expect("it has six bytes")
+}
+
+fn datagram(
+    [from, to]: [[u8; 6]; 2],
+    [source, destination]: [Ipv6Addr; 2],
+    text: &[u8],
+) -> Vec<u8> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(from, to)
+        .ipv6(source.octets(), destination.octets(), 64)
+        .udp(4000, 4000)
+        .write(&mut frame, text)
+        .expect("it fits");
+    frame
+}
+
+/// The frame in VLAN 7.
+fn tagged(tag: u16, frame: &[u8]) -> Vec<u8> {
+    [&frame[..12], &[0x81, 0], &tag.to_be_bytes(), &frame[12..]].concat()
 }
 
 /// Sends one frame, as it is, out of an interface of this thread's namespace.

@@ -1,23 +1,24 @@
 //! A second kernel, Linux 6.1, in place of h2: as a peer with Linux's own ILA,
-//! and as a host of the agent's. `cargo xtask test --only second-kernel` gets
-//! it, or skips these and says why; without it they fail.
+//! and as a host of the agent's; and with a lab of its own, for it has VLANs.
+//! `cargo xtask test --only second-kernel` gets it, or skips these and says why;
+//! without it they fail.
 
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, BufReader},
     net::Ipv6Addr,
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
-use ila_labs::{Capture, Node, Packet, Vm};
+use ila_labs::{Capture, Node, Packet, Vm, quote, wait_until};
 use nix::sys::signal::Signal;
 
 use crate::{
     common::ok,
     docs::blocks,
-    overlay::{Agent, Overlay, bin_dir},
+    overlay::{Agent, Overlay, bin_dir, with_host},
 };
 
 /// How long a script may run on the emulated machine, on one that is busy.
@@ -26,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The program that echoes, for it can be taken to the other machine.
 const ECHO: &str = env!("CARGO_BIN_EXE_ila-echo");
 
+const TWO_HOSTS: &str = include_str!("../../topologies/two-hosts.toml");
+
+const PINGS: u64 = 3;
 const BY_TCP: &str = "tcp 1 1000 100000";
 /// The last one takes three fragments.
 const BY_UDP: &str = "udp 1 17 1400 4000";
@@ -122,6 +126,113 @@ fn the_agent_on_linux_6_1_attaches_by_clsact_and_is_a_host_like_any() {
     exchange(&overlay, &mut linux, "client");
     let counters = tell(&mut linux, "ila-ctl counters");
     assert!(counters.contains("egress-translated") && counters.contains("ingress-restored"));
+}
+
+/// All of them in a lab inside of the machine.
+#[test]
+fn hosts_whose_uplinks_are_in_a_vlan_reach_each_other_there_and_nowhere_else() {
+    const ADDRESSES: [(&str, &str); 2] =
+        [("a1", "fd00:db8:0:1:2000::a1"), ("b1", "fd00:db8:0:1:2000::b1")];
+    let ours = ["ila-agent", "ila-ctl", "ila-lab"].map(|name| bin_dir().join(name));
+    let [agent, ctl, lab] = ours.each_ref().map(PathBuf::as_path);
+    let linux = Vm::boot(&[agent, ctl, lab, Path::new(ECHO)], None);
+    let mut linux = linux.unwrap_or_else(|error| panic!("{error}"));
+    let topology = ["h1", "h2"]
+        .iter()
+        .fold(TWO_HOSTS.to_owned(), |topology, host| with_host(&topology, host, "vlan = 100"));
+    let up = format!("echo {} >lab.toml; ila-lab up ./lab.toml --name vlan", quote(&topology));
+    tell(&mut linux, &up);
+    for host in ["h1", "h2"] {
+        let filters = |linux: &mut Vm, interface: &str| {
+            at(linux, host, &format!("tc filter show dev {interface} ingress"))
+        };
+        let filter = filters(&mut linux, "up0.100");
+        assert!(filter.contains("ila_ingress direct-action"), "{filter}");
+        assert_eq!(filters(&mut linux, "up0"), "", "{host}");
+    }
+
+    for (container, address) in ADDRESSES {
+        let serve = format!("ila-lab exec vlan {container} -- ila-echo serve {address}");
+        tell(&mut linux, &format!("read < <(exec {serve})"));
+    }
+    for (from, (_, to)) in [("a1", ADDRESSES[1]), ("b1", ADDRESSES[0])] {
+        at(&mut linux, from, &format!("ping -c3 -i0.1 {to}"));
+        for what in [BY_TCP, BY_UDP] {
+            at(&mut linux, from, &format!("ila-echo exchange {to} {what}"));
+        }
+    }
+    // Whatever one host translated came in by the other's uplink, and was
+    // restored; the last of it may still be on its way.
+    for (from, to) in [("h1", "h2"), ("h2", "h1")] {
+        wait_until(PATIENCE, "as many packets on either side", || {
+            let sent = counted(&mut linux, from, "", "egress-translated");
+            let came = counted(&mut linux, to, "--uplink up0.100", "ingress-restored");
+            (sent == came && sent > 20).then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    // What comes by the same cable in another VLAN is another interface's.
+    at(&mut linux, "h1", "ip link add link up0 name up0.200 type vlan id 200");
+    at(&mut linux, "h1", "ip link set up0.200 up");
+    let [restored, tagged, beside] = ping_in_vlan(&mut linux, "vl-h1", 200);
+    assert_eq!((restored, tagged), (0, 0), "by the programs");
+    assert!(beside >= PINGS, "{beside} beside them");
+    // In one within the uplink's it comes by the uplink, and is left alone.
+    let [restored, tagged, beside] = ping_in_vlan(&mut linux, "to-h1", 7);
+    assert_eq!((restored, beside), (0, 0));
+    assert!(tagged >= PINGS, "{tagged} left alone");
+}
+
+/// Pings the ILA address of a1 from the router of the machine's lab, in a VLAN on
+/// an interface there. Nobody answers; returns by how much there are more that h1
+/// has restored, has left alone for their tag, and has got by `up0.200`.
+fn ping_in_vlan(linux: &mut Vm, below: &str, vlan: u16) -> [u64; 3] {
+    let to = MODES[0].ila[0];
+    let link = at(linux, "h1", "ip -brief link show up0");
+    let mac = link.split_whitespace().nth(2).expect("it has an address");
+    for command in [
+        &format!("link add link {below} name other type vlan id {vlan}"),
+        "link set other up",
+        &format!("route add {to} dev other"),
+        &format!("neigh add {to} lladdr {mac} dev other"),
+    ] {
+        at(linux, "rt", &format!("ip {command}"));
+    }
+    let counts = |linux: &mut Vm| {
+        let link = at(linux, "h1", "ip -json -s link show up0.200");
+        let link: serde_json::Value = serde_json::from_str(&link).expect("it is JSON");
+        let received = |what: &str| link[0]["stats64"]["rx"][what].as_u64().expect("it is counted");
+        [
+            counted(linux, "h1", "--uplink up0.100", "ingress-restored"),
+            counted(linux, "h1", "--uplink up0.100", "ingress-tagged"),
+            received("packets") - received("multicast"),
+        ]
+    };
+    let before = counts(linux);
+    let sent = tell(linux, &format!("! ila-lab exec vlan rt -- ping -c{PINGS} -i0.1 -W1 {to}"));
+    assert!(sent.contains(&format!("{PINGS} packets transmitted, 0 received")), "{sent}");
+    let after = counts(linux);
+    at(linux, "rt", "ip link del other");
+    [0, 1, 2].map(|place| after[place] - before[place])
+}
+
+/// Runs a command in a node of the machine's lab.
+#[track_caller]
+fn at(linux: &mut Vm, node: &str, command: &str) -> String {
+    tell(linux, &format!("ila-lab exec vlan {node} -- {command}"))
+}
+
+/// How many packets a host of the machine's lab has counted under a fate, all or
+/// those of an interface.
+#[track_caller]
+fn counted(linux: &mut Vm, host: &str, of: &str, fate: &str) -> u64 {
+    let socket = format!("/run/ila-lab/vlan/{host}/agent.sock");
+    let json = tell(linux, &format!("ila-ctl --socket {socket} counters -o json {of}"));
+    let reply: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    let counters = reply["counters"].as_array().expect("it has counters");
+    let counter = counters.iter().find(|it| it["name"] == fate);
+    counter.map_or(0, |it| it["packets"].as_u64().expect("packets are counted"))
 }
 
 /// Boots the other kernel at the end of the router's link to h2, with h2's

@@ -3,13 +3,18 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
 };
+
+use ila_labs::wait_until;
 
 use serde_json::Value;
 
 use crate::{
     common::{ok, refused},
-    overlay::{Netns, Overlay, bin_dir},
+    overlay::{Netns, Overlay, PATIENCE, bin_dir},
 };
 
 const NOBODY: &str = "fd00:db8:0:1:2000::99";
@@ -61,7 +66,31 @@ fn dropped_packets_are_shown_as_they_are_dropped() {
         assert_eq!(packet["hop_limit"], 64);
         assert_eq!(packet["missed"], 0);
         assert!(packet.get("locator").is_none(), "{line}");
+        assert_eq!(packet["sender"]["locator"], "2001:db8:a:1::/64");
+        assert_eq!(packet["receiver"]["identifier"], "2000:0:0:99");
     }
+}
+
+/// The programs were told for a while only that somebody listens.
+#[test]
+fn dropped_packets_are_shown_for_as_long_as_somebody_listens() {
+    const LONGER: Duration = Duration::from_secs(6);
+    let overlay = Overlay::of("listening", "two-hosts");
+    let mut listen = overlay.ctl("h1", &["monitor"]);
+    let mut monitor = Monitor(listen.stdout(Stdio::piped()).spawn().expect("ila-ctl can be run"));
+    let lines = BufReader::new(monitor.0.stdout.take().expect("it is piped")).lines();
+    let (shown, times) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        lines.map_while(Result::ok).try_for_each(|_| shown.send(Instant::now()))
+    });
+    let mut first = None;
+    let waited = wait_until(PATIENCE, "a packet to be shown later", || {
+        ping_nobody(&overlay);
+        times.try_iter().find(|time| *time - *first.get_or_insert(*time) > LONGER)
+    });
+    waited.unwrap_or_else(|error| panic!("{error}"));
+    drop((monitor, times));
+    let _ = reader.join().expect("it has not panicked");
 }
 
 /// A listener that goes away, or an agent that ends, leaves no loose ends.

@@ -26,6 +26,8 @@ const WIDE: usize = 1500;
 /// IPv6 and UDP headers.
 const HEADERS: usize = 48;
 
+const ETHERNET: usize = 14;
+
 /// A lab whose router has a way to tell containers, by the topology's `keys` and
 /// its own `lines`.
 fn narrow(keys: &str, lines: &str) -> Overlay {
@@ -96,4 +98,27 @@ fn a_tcp_transfer_finds_the_packet_size_of_the_path_and_finishes() {
         let route = route_of_a1(&overlay);
         assert!(route.contains(&format!("mtu {NARROW}")), "{route}");
     }
+}
+
+/// The uplink itself has become narrow, and what offloads have put together is
+/// of segments that it does not carry.
+#[test]
+fn a_tcp_transfer_with_offloads_is_told_what_the_uplink_carries_and_finishes() {
+    let overlay =
+        Overlay::up("narrowed", "two-hosts", |text| format!("source = \"locator\"\n{text}"));
+    for (node, end) in [("h1", "up0"), ("rt", "to-h1")] {
+        let link = ["link", "set", end, "mtu", &NARROW.to_string()];
+        ok(overlay.node(node).command("ip").args(link));
+    }
+    let (a1, b1) = (overlay.node("a1"), overlay.node("b1"));
+    tcp_exchange(&a1, &b1, overlay.address("b1"), 1, 1_000_000);
+    let route = route_of_a1(&overlay);
+    assert!(route.contains(&format!("mtu {NARROW}")), "{route}");
+    let json = ok(&mut overlay.ctl("h1", &["counters", "-o", "json"]));
+    let reply: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    let counters = reply["counters"].as_array().expect("it has counters");
+    let refused = counters.iter().find(|it| it["name"] == "egress-too-big").expect("it exists");
+    let [packets, bytes] = ["packets", "bytes"].map(|it| refused[it].as_u64().expect("a number"));
+    // More than single packets could have.
+    assert!(bytes > packets * (WIDE + ETHERNET) as u64, "{bytes} bytes in {packets} packets");
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use ila_labs::wait_until;
+use ila_labs::{Capture, wait_until};
 
 use crate::{
     common::{Mounts, TestLab, World, ok, refused},
@@ -18,20 +18,26 @@ fn a_host_with_two_uplinks_uses_both_and_does_with_either() {
         let two = |text: &str| with_host(text, "h2", "uplinks = 2");
         let overlay = Overlay::up("uplinks", "two-hosts", two);
         let h2 = overlay.node("h2");
-        let arrived = |interface: &str| {
+        let counted = |interface: &str| {
             let link = ok(h2.command("ip").args(["-json", "-s", "link", "show", interface]));
             let link: serde_json::Value = serde_json::from_str(&link).expect("it is JSON");
-            link[0]["stats64"]["rx"]["packets"].as_u64().expect("packets are counted")
+            ["rx", "tx"].map(|way| {
+                link[0]["stats64"][way]["packets"].as_u64().expect("packets are counted")
+            })
         };
         let exchange = || {
             let echo = UdpEcho::start(&overlay.node("b1"), overlay.address("b1"));
             (0..FLOWS).for_each(|_| echo.exchange(&overlay.node("a1"), &[100]));
             echo.end(&overlay.node("a1"));
         };
-        let before = ["up0", "up1"].map(arrived);
+        let before = ["up0", "up1"].map(counted);
         exchange();
-        for (interface, before) in ["up0", "up1"].into_iter().zip(before) {
-            assert!(arrived(interface) > before, "nothing came by {interface}");
+        for (interface, [came, left]) in ["up0", "up1"].into_iter().zip(before) {
+            let [comes, leaves] = counted(interface);
+            // More than a neighbour or two that are looked for.
+            let share = u64::try_from(FLOWS / 8).expect("it is small");
+            assert!(comes > came + share, "{} came by {interface}", comes - came);
+            assert!(leaves > left + share, "{} left by {interface}", leaves - left);
         }
         ok(h2.command("ip").args(["link", "set", down, "down"]));
         // The router is told of it a little later, and sends into it till then.
@@ -44,7 +50,29 @@ fn a_host_with_two_uplinks_uses_both_and_does_with_either() {
     }
 }
 
-/// A kernel without VLANs cannot have this lab, and is named as the reason.
+/// The router asks from its address on either link, and is told there.
+#[test]
+fn a_host_with_two_uplinks_answers_by_the_one_that_leads_back() {
+    const NOBODY: &str = "2001:db8:b:1:3000::99";
+    let overlay = Overlay::up("way-back", "two-hosts", |text| with_host(text, "h2", "uplinks = 2"));
+    let from_h2 = overlay.lab.host_address("h2").expect("the host is there");
+    let router = overlay.node("rt");
+    for (address, link) in [("2001:db8:ffff:2::1", "to-h2"), ("2001:db8:ffff:102::1", "to1-h2")] {
+        let before = overlay.count("h2", "ingress-unknown-identifier");
+        let filter =
+            format!("icmp6 and src host {from_h2} and dst host {address} and ip6[40] == 1");
+        let capture =
+            Capture::start(&router, link, &filter).unwrap_or_else(|error| panic!("{error}"));
+        let ping = router.command("ping").args(["-c1", "-W3", "-I", address, NOBODY]).output();
+        let said = String::from_utf8(ping.expect("ping can be run").stdout).expect("it is text");
+        assert!(said.contains(&format!("From {from_h2}")), "{link}: {said}");
+        assert_eq!(overlay.count("h2", "ingress-unknown-identifier"), before + 1, "{link}");
+        capture.wait(|packets| packets.len() == 1).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// A kernel without VLANs cannot have this lab, and is named as the reason; the
+/// second kernel has them.
 #[test]
 fn uplinks_in_a_vlan() {
     let kernel_has_vlans = {

@@ -179,6 +179,38 @@ fn counters_are_said_so() {
     );
 }
 
+const PARTY: &str = r#"{"identifier":"2000:0:0:b1","address":"fd00:db8:0:1:2000::b1","locator":"2001:db8:b:1::/64"}"#;
+
+#[test]
+fn a_dropped_packet_is_said_so() {
+    let party = Party {
+        identifier: parse("2000:0:0:b1"),
+        address: parse("fd00:db8:0:1:2000::b1"),
+        locator: Some(parse("2001:db8:b:1::/64")),
+    };
+    let packet = DroppedPacket {
+        fate: "ingress-source".to_owned(),
+        about: "from an uplink".to_owned(),
+        interface: "up0".to_owned(),
+        container: Some(parse("web")),
+        source: Some(parse("2001:db8:c:1:3000::1")),
+        destination: Some(parse("2001:db8:a:1:3000::2")),
+        sender: Some(party.clone()),
+        receiver: Some(party),
+        locator: Some(parse("2001:db8:b:1::/64")),
+        next_header: 17,
+        hop_limit: 63,
+        length: 100,
+        missed: 0,
+    };
+    is_said_as(
+        &Versioned::new(packet),
+        &format!(
+            r#"{{"v":1,"fate":"ingress-source","about":"from an uplink","interface":"up0","container":"web","source":"2001:db8:c:1:3000::1","destination":"2001:db8:a:1:3000::2","sender":{PARTY},"receiver":{PARTY},"locator":"2001:db8:b:1::/64","next_header":17,"hop_limit":63,"length":100,"missed":0}}"#
+        ),
+    );
+}
+
 #[test]
 fn a_status_is_said_so() {
     let status = Status {

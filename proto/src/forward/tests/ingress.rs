@@ -368,9 +368,12 @@ fn a_source_at_the_locator_of_an_unknown_host_is_dropped_where_locators_are_know
         let [to, ..] = containers(mode);
         let given = verdict(&host, "2001:db8:a:d:3000::cdac", to, 64);
         assert_eq!(given, Verdict::Drop(Fate::IngressSource), "{mode:?}");
-        // Hosts have addresses there as well.
-        let given = verdict(&host, "2001:db8:a:d::1", to, 64);
-        assert!(matches!(given, Verdict::Deliver { .. }), "{mode:?}: {given:?}");
+        // Hosts have addresses there as well, and so may containers.
+        host.config.locator_spaces[1] = space("fd00::", 16);
+        for from in ["2001:db8:a:d::1", "fd00:db8:0:1:2000::c1", "fd00:db8:0:2:2000::c1"] {
+            let given = verdict(&host, from, to, 64);
+            assert!(matches!(given, Verdict::Deliver { .. }), "{mode:?}, {from}: {given:?}");
+        }
     }
 }
 
