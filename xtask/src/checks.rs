@@ -11,12 +11,18 @@ use crate::{
 
 /// Who must not know whom, however far away: a package with its features, and
 /// what its dependencies must not contain. `*` is any package but itself.
-const STRANGERS: [(&str, &[&str], &[&str]); 6] = [
+const STRANGERS: [(&str, &[&str], &[&str]); 7] = [
     ("ila-proto", &["--no-default-features"], &["*"]),
     (
         "ila-proto",
         &["--features", "std"],
         &["aya", "aya-ebpf", "getrandom", "nix", "quinn", "rand", "rtnetlink", "socket2", "tokio"],
+    ),
+    // Nor what draws random numbers or tells the time.
+    (
+        "ila-proto",
+        &["--features", "sim"],
+        &["aya", "getrandom", "nix", "quinn", "rand", "rand_core", "socket2", "tokio"],
     ),
     ("ila-bpf", &[], &["ila-agent", "ila-ctl", "ila-labs"]),
     ("ila-agent", &[], &["ila-bpf", "ila-ctl", "ila-labs"]),
