@@ -18,6 +18,8 @@
 //! | [`abi`] | what kernel programs and agent share in memory | kernel programs, agent |
 //! | `bench` | what is shared for measuring only (feature `bench`) | kernel programs, benchmark |
 //! | [`api`] | what agent and its clients say to each other (feature `std`) | agent, ila-ctl |
+//! | `gossip` | which node says what, and how all come to know it (feature `mesh`) | agent |
+//! | `identity` | keys and certificates of nodes (feature `identity`) | agent, ila-ctl |
 //!
 //! Without features the crate is `no_std` and free of dependencies; the kernel
 //! programs run the very functions that the native tests run.
@@ -39,6 +41,8 @@ pub mod forward;
 #[cfg(feature = "mesh")]
 pub mod gossip;
 pub mod icmp;
+#[cfg(feature = "identity")]
+pub mod identity;
 pub mod ndp;
 pub mod translate;
 
