@@ -270,6 +270,8 @@ impl From<IlaAddr> for Address {
 
 #[cfg(feature = "std")]
 mod text;
+#[cfg(feature = "identity")]
+pub(crate) use text::parse_bits;
 #[cfg(feature = "std")]
 pub use text::{ParseIdentifierError, PrefixError};
 

@@ -19,6 +19,8 @@
 //! | `bench` | what is shared for measuring only (feature `bench`) | kernel programs, benchmark |
 //! | `gossip` | the mesh: which node says what, and how all come to know it (feature `mesh`) | agent |
 //! | [`api`] | what agent and its clients say to each other (feature `std`) | agent, ila-ctl |
+//! | `gossip` | which node says what, and how all come to know it (feature `mesh`) | agent |
+//! | `identity` | keys and certificates of nodes (feature `identity`) | agent, ila-ctl |
 //!
 //! Without features the crate is `no_std` and free of dependencies; the kernel
 //! programs run the very functions that the native tests run.
@@ -40,6 +42,8 @@ pub mod forward;
 #[cfg(feature = "mesh")]
 pub mod gossip;
 pub mod icmp;
+#[cfg(feature = "identity")]
+pub mod identity;
 pub mod ndp;
 pub mod translate;
 

@@ -11,23 +11,29 @@ use crate::{
 
 /// Who must not know whom, however far away: a package with its features, and
 /// what its dependencies must not contain. `*` is any package but itself.
-const STRANGERS: [(&str, &[&str], &[&str]); 7] = [
+const STRANGERS: [(&str, &[&str], &[&str]); 8] = [
     ("ila-proto", &["--no-default-features"], &["*"]),
-    (
-        "ila-proto",
-        &["--features", "std"],
-        &["aya", "aya-ebpf", "getrandom", "nix", "quinn", "rand", "rtnetlink", "socket2", "tokio"],
-    ),
-    // Nor what draws random numbers or tells the time.
-    (
-        "ila-proto",
-        &["--features", "sim"],
-        &["aya", "getrandom", "nix", "quinn", "rand", "rand_core", "socket2", "tokio"],
-    ),
+    ("ila-proto", &["--features", "std"], IMPURE),
+    ("ila-proto", &["--features", "identity"], IMPURE),
+    ("ila-proto", &["--features", "sim"], IMPURE),
     ("ila-bpf", &[], &["ila-agent", "ila-ctl", "ila-labs"]),
     ("ila-agent", &[], &["ila-bpf", "ila-ctl", "ila-labs"]),
     ("ila-ctl", &[], &["aya", "ila-agent", "ila-bpf", "ila-labs", "quinn", "rtnetlink", "tokio"]),
     ("ila-labs", &[], &["aya", "ila-agent", "ila-bpf", "ila-ctl", "ila-proto"]),
+];
+
+/// What does IO or draws random numbers.
+const IMPURE: &[&str] = &[
+    "aya",
+    "aya-ebpf",
+    "getrandom",
+    "nix",
+    "quinn",
+    "rand",
+    "ring",
+    "rtnetlink",
+    "socket2",
+    "tokio",
 ];
 
 /// The only module of the agent that may use aya: a file, and a folder.

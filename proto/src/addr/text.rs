@@ -87,7 +87,8 @@ impl FromStr for Identifier {
     }
 }
 
-fn parse_bits(text: &str) -> Option<u64> {
+/// The bits of any identifier, whether a container may have it or not.
+pub(crate) fn parse_bits(text: &str) -> Option<u64> {
     // from_str_radix would also take a sign.
     let digits = |text: &str, most: usize| {
         (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
