@@ -11,6 +11,7 @@
 //! | [`store`] | which containers there are, for the agent that comes next |
 //! | [`runtime_dir`] | the agent's place: one agent each, socket, left-overs |
 //! | [`monitor`] | dropped packets, told to whoever listens |
+//! | [`transport`] | connections to other agents; the only user of quinn |
 //! | [`api`] | the local API on the socket |
 
 pub mod api;
@@ -24,3 +25,4 @@ pub mod netlink;
 pub mod owner;
 pub mod runtime_dir;
 pub mod store;
+pub mod transport;

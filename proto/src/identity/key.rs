@@ -42,6 +42,14 @@ impl KeyPair {
         bytes.to_pkcs8_pem(LineEnding::LF).expect("32 bytes can be written").to_string()
     }
 
+    /// The same in DER, as TLS libraries take it.
+    #[must_use]
+    pub fn to_der(&self) -> Vec<u8> {
+        let bytes = KeypairBytes { secret_key: self.0.to_bytes(), public_key: None };
+        let document = bytes.to_pkcs8_der().expect("32 bytes can be written");
+        document.as_bytes().to_vec()
+    }
+
     /// Its public half.
     #[must_use]
     pub fn public(&self) -> PublicKey {

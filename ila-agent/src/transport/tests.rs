@@ -1,0 +1,98 @@
+use std::net::Ipv6Addr;
+
+use ila_proto::{
+    gossip::{NodeId, PublicKey},
+    identity::{KeyPair, Validity},
+};
+
+use super::*;
+
+const VALIDITY: Validity = Validity { from: 0, until: 4_000_000_000 };
+const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
+
+/// What an authority of a seed has made for a node.
+fn identity(authority: u8, node: u8, validity: Validity) -> (Identity, PublicKey) {
+    let key = KeyPair::from_seed(&[authority; 32]);
+    let der = Authority::create(&key, [1; 16], VALIDITY).expect("it can be made");
+    let own = KeyPair::from_seed(&[node; 32]);
+    let certified = Certified {
+        key: own.public(),
+        name: format!("n{node}").parse().expect("a name"),
+        locators: Vec::new(),
+        home: Vec::new(),
+    };
+    let read = Authority::read(&der).expect("it was made so");
+    let certificate = read.issue(&key, &certified, [2; 16], validity).expect("it can be issued");
+    (Identity { certificate, key: own.to_der(), authority: der }, own.public())
+}
+
+fn transport(authority: u8, node: u8) -> (Transport, PublicKey) {
+    let (identity, key) = identity(authority, node, VALIDITY);
+    (Transport::listen(&identity, ANYWHERE).expect("a port is free"), key)
+}
+
+/// Accepts one connection.
+async fn accept(transport: &Transport) -> Result<Peer, TransportError> {
+    loop {
+        let handshake = transport.accept().await.expect("it is open");
+        // The first one is told to come again.
+        match handshake.await {
+            Err(TransportError::Connection(ConnectionError::Reset)) => {}
+            other => return other,
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_sides_know_who_the_other_is_and_hear_what_it_says() {
+    let ((one, one_key), (other, other_key)) = (transport(1, 1), transport(1, 2));
+    let address = other.address().expect("it listens");
+    let (left, right) = tokio::join!(one.connect(address), accept(&other));
+    let (left, right) = (left.expect("it is let in"), right.expect("it is good"));
+    assert_eq!((left.node.key, right.node.key), (other_key, one_key));
+    let (mut writer, frames) = (left.writer().await.expect("there is one"), frames());
+    let send = async {
+        for frame in &frames {
+            writer.write(frame).await.expect("it is read");
+        }
+    };
+    let receive = async {
+        let mut reader = right.reader().await.expect("it says something");
+        for frame in &frames {
+            assert_eq!(reader.read().await.expect("it is one"), *frame);
+        }
+    };
+    tokio::join!(send, receive);
+    left.close(0);
+    right.closed().await;
+}
+
+fn frames() -> Vec<Frame> {
+    let heads = (0..20_000).map(|at| (NodeId([7; 16]).start(), at)).collect();
+    vec![Frame::Same, Frame::Have(heads), Frame::Compare(7)]
+}
+
+#[tokio::test]
+async fn who_is_not_of_the_same_authority_or_out_of_time_is_not_let_in() {
+    let (good, _) = transport(1, 1);
+    let address = good.address().expect("it listens");
+    let past = Validity { from: 0, until: 1_000_000_000 };
+    for (authority, validity) in [(2, VALIDITY), (1, past)] {
+        let (identity, _) = identity(authority, 3, validity);
+        let bad = Transport::listen(&identity, ANYWHERE).expect("a port is free");
+        let there = bad.address().expect("it listens");
+        // Neither side takes the other for good, whoever calls.
+        let (calls, called) = tokio::join!(bad.connect(address), accept(&good));
+        let heard = async {
+            match calls {
+                // Its own handshake ends before the other side has looked.
+                Ok(peer) => peer.closed().await,
+                Err(_) => {}
+            }
+        };
+        heard.await;
+        called.expect_err("its certificate is no good");
+        let (calls, _) = tokio::join!(good.connect(there), accept(&bad));
+        calls.expect_err("its certificate is no good");
+    }
+}
