@@ -11,6 +11,7 @@
 //! | [`store`] | which containers there are, for the agent that comes next |
 //! | [`runtime_dir`] | the agent's place: one agent each, socket, left-overs |
 //! | [`monitor`] | dropped packets, told to whoever listens |
+//! | [`mesh`] | the mesh of this host: who says what, with connections, clock and disk |
 //! | [`transport`] | connections to other agents; the only user of quinn |
 //! | [`api`] | the local API on the socket |
 
@@ -20,6 +21,7 @@ pub mod datapath;
 pub mod desired;
 pub mod error;
 pub mod lifecycle;
+pub mod mesh;
 pub mod monitor;
 pub mod netlink;
 pub mod owner;

@@ -1,0 +1,394 @@
+//! The mesh of this host: the machine of `ila_proto::gossip` with connections,
+//! a clock and a disk.
+
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use ila_proto::{
+    gossip::{
+        Certified, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature, Surroundings, Value,
+        frame::Frame,
+        mesh::{Alarm, Effect, Event, LinkId, Mesh, Settings},
+        wire,
+    },
+    identity::{Authority, CertificateError, KeyPair, is_signed},
+};
+use tokio::{
+    sync::{Notify, broadcast, mpsc, oneshot},
+    time::Instant,
+};
+
+use crate::transport::{Identity, Peer, Transport, TransportError};
+
+mod own;
+
+/// Events that may wait for the machine; more make whoever brings them wait.
+const WAITING: usize = 1024;
+/// News that a watcher may be behind.
+const NEWS: usize = 4096;
+/// Bytes that a link is given at once, so that what comes next is not behind
+/// much that is not urgent.
+const BATCH: usize = 1 << 16;
+
+/// Why there is no mesh.
+#[derive(Debug, thiserror::Error)]
+pub enum MeshError {
+    /// There is no way to be reached.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// What the authority has made is not as it should be.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// What this node has said cannot be stored.
+    #[error("cannot store {path}, which must not be lost: {source}")]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// What this node has said is no more as it was.
+    #[error("{0} is damaged; move it away, and this node starts anew with what it holds")]
+    Damaged(PathBuf),
+    /// The node's own state is not one that others would take.
+    #[error("what this node has to say is not true: {0}")]
+    Own(#[from] Refused),
+}
+
+/// What a node starts with.
+#[derive(Debug)]
+pub struct Start {
+    /// Its key.
+    pub key: KeyPair,
+    /// Its certificate and the authority's.
+    pub identity: Identity,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where others reach it; where it listens if there is none.
+    pub addresses: Vec<SocketAddr>,
+    /// Where it looks for others, as long as it knows none.
+    pub seeds: Vec<SocketAddr>,
+    /// Where what it says is stored.
+    pub file: PathBuf,
+    /// How the mesh behaves.
+    pub settings: Settings,
+}
+
+/// What has happened in the mesh.
+pub type News = Effect;
+
+enum Input {
+    Event(Event),
+    /// A connection that stands, and whether it was made here.
+    Connected(Peer, bool),
+    /// What a link is to be sent.
+    Pull(LinkId, oneshot::Sender<Vec<Frame>>),
+    Call(Box<dyn FnOnce(&mut Mesh<Agent>) + Send>),
+}
+
+/// How to reach the mesh.
+#[derive(Clone, Debug)]
+pub struct MeshHandle {
+    inputs: mpsc::Sender<Input>,
+    news: broadcast::Sender<News>,
+    transport: Transport,
+}
+
+impl MeshHandle {
+    /// Starts a node, which goes on until [`Self::close`].
+    pub fn start(start: Start) -> Result<Self, MeshError> {
+        let transport = Transport::listen(&start.identity, start.listen)?;
+        let listens = transport
+            .address()
+            .map_err(|source| TransportError::Bind { address: start.listen, source })?;
+        let addresses = if start.addresses.is_empty() { vec![listens] } else { start.addresses };
+        let mut agent =
+            Agent { authority: Authority::read(&start.identity.authority)?, key: start.key };
+        let record = NodeRecord {
+            certificate: start.identity.certificate,
+            addresses,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let own = own::resume(&start.file, &record, &mut agent)?;
+        let epoch = Instant::now();
+        let mesh = Mesh::new(own, agent, start.settings, Duration::ZERO);
+        let (inputs, waiting) = mpsc::channel(WAITING);
+        let (news, _) = broadcast::channel(NEWS);
+        let handle = Self { inputs, news, transport };
+        let runner = Runner {
+            mesh,
+            epoch,
+            handle: handle.clone(),
+            links: BTreeMap::new(),
+            count: 0,
+            seeds: start.seeds,
+            file: start.file,
+        };
+        tokio::spawn(handle.clone().accept());
+        tokio::spawn(runner.run(waiting));
+        Ok(handle)
+    }
+
+    /// Has something done with the machine, and returns what came of it; none
+    /// once the mesh is closed.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&mut Mesh<Agent>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let call = move |mesh: &mut Mesh<Agent>| drop(reply.send(what(mesh)));
+        self.inputs.send(Input::Call(Box::new(call))).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Tells the machine of something.
+    pub async fn tell(&self, event: Event) {
+        let _ = self.inputs.send(Input::Event(event)).await;
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn watch(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// Ends all connections and the node.
+    pub fn close(&self) {
+        self.transport.close();
+    }
+
+    async fn accept(self) {
+        while let Some(handshake) = self.transport.accept().await {
+            let inputs = self.inputs.clone();
+            tokio::spawn(async move {
+                match handshake.await {
+                    Ok(peer) => drop(inputs.send(Input::Connected(peer, false)).await),
+                    Err(error) => tracing::debug!(%error, "nobody was let in"),
+                }
+            });
+        }
+    }
+}
+
+/// What the mesh needs of the host.
+#[derive(Debug)]
+pub struct Agent {
+    authority: Authority,
+    key: KeyPair,
+}
+
+impl Surroundings for Agent {
+    fn certified(&mut self, certificate: &[u8]) -> Option<Certified> {
+        self.authority.certified(certificate, None).ok()
+    }
+
+    fn is_signed(&mut self, key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+        is_signed(key, message, signature)
+    }
+
+    fn is_granted(&mut self, message: &[u8], signature: &Signature) -> bool {
+        is_signed(&self.authority.key(), message, signature)
+    }
+
+    fn sign(&mut self, message: &[u8]) -> Signature {
+        self.key.sign(message)
+    }
+
+    fn random(&mut self) -> u64 {
+        rand::random()
+    }
+}
+
+struct Link {
+    peer: Arc<Peer>,
+    wake: Arc<Notify>,
+}
+
+struct Runner {
+    mesh: Mesh<Agent>,
+    epoch: Instant,
+    handle: MeshHandle,
+    links: BTreeMap<LinkId, Link>,
+    count: u64,
+    seeds: Vec<SocketAddr>,
+    file: PathBuf,
+}
+
+impl Runner {
+    async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        loop {
+            let due = self.mesh.next_deadline().map(|deadline| self.epoch + deadline);
+            let input = tokio::select! {
+                input = inputs.recv() => input,
+                () = passed(due) => Some(Input::Event(Event::Passed)),
+            };
+            match input {
+                None => return,
+                Some(Input::Event(event)) => self.handle(event),
+                Some(Input::Connected(peer, is_ours)) => self.connected(peer, is_ours),
+                Some(Input::Pull(link, reply)) => drop(reply.send(self.pull(link))),
+                Some(Input::Call(call)) => call(&mut self.mesh),
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let gone = if let Event::Down(link) = event { Some(link) } else { None };
+        for effect in self.mesh.handle(event, self.epoch.elapsed()) {
+            match effect {
+                Effect::Wake(link) => {
+                    if let Some(link) = self.links.get(&link) {
+                        link.wake.notify_one();
+                    }
+                }
+                Effect::Dial(node) => self.dial(self.addresses_of(node)),
+                Effect::Seek => self.dial(self.seeds.clone()),
+                Effect::Close(link, fault) => {
+                    tracing::debug!(?link, ?fault, "link ended");
+                    if let Some(link) = self.links.get(&link) {
+                        link.peer.close(1);
+                    }
+                }
+                Effect::Store => self.store(),
+                Effect::Alarm(alarm) => self.alarm(alarm),
+                Effect::Held(_) | Effect::Node(_) => {}
+            }
+            // Nobody may be watching.
+            let _ = self.handle.news.send(effect);
+        }
+        if let Some(link) = gone {
+            self.links.remove(&link);
+        }
+    }
+
+    fn connected(&mut self, peer: Peer, is_ours: bool) {
+        self.count += 1;
+        let (id, peer, wake) = (LinkId(self.count), Arc::new(peer), Arc::new(Notify::new()));
+        let (node, round_trip) = (peer.node.key.node(), peer.round_trip());
+        self.links.insert(id, Link { peer: Arc::clone(&peer), wake: Arc::clone(&wake) });
+        self.handle(Event::Up { link: id, node, round_trip, is_ours });
+        let inputs = self.handle.inputs.clone();
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = write(id, &peer, &wake, &inputs) => ended,
+                ended = read(id, &peer, &inputs) => ended,
+                () = peer.closed() => Ok(()),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(link = ?id, %error, "link broken");
+            }
+            peer.close(0);
+            let _ = inputs.send(Input::Event(Event::Down(id))).await;
+        });
+    }
+
+    fn pull(&mut self, link: LinkId) -> Vec<Frame> {
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        while bytes < BATCH
+            && let Some(frame) = self.mesh.transmit(link)
+        {
+            bytes += frame.write().map_or(0, |it| it.len());
+            frames.push(frame);
+        }
+        frames
+    }
+
+    fn addresses_of(&self, node: NodeId) -> Vec<SocketAddr> {
+        let record = self.mesh.owner(node).and_then(|owner| record(owner));
+        record.map(|record| record.addresses).unwrap_or_default()
+    }
+
+    fn dial(&self, addresses: Vec<SocketAddr>) {
+        let (transport, inputs) = (self.handle.transport.clone(), self.handle.inputs.clone());
+        tokio::spawn(async move {
+            for address in addresses {
+                match transport.connect(address).await {
+                    Ok(peer) => return drop(inputs.send(Input::Connected(peer, true)).await),
+                    Err(error) => tracing::debug!(%address, %error, "nobody reached"),
+                }
+            }
+        });
+    }
+
+    fn store(&self) {
+        let Some(saying) = self.mesh.saying() else { return };
+        let (whole, file, inputs) =
+            (saying.since(None), self.file.clone(), self.handle.inputs.clone());
+        tokio::spawn(async move {
+            let position = whole.to;
+            let stored = tokio::task::spawn_blocking(move || own::save(&file, &whole)).await;
+            match stored {
+                Ok(Ok(())) => drop(inputs.send(Input::Event(Event::Stored(position))).await),
+                Ok(Err(error)) => tracing::error!(%error, "nobody is told what was not stored"),
+                Err(error) => tracing::error!(%error, "BUG: storing has failed"),
+            }
+        });
+    }
+
+    fn alarm(&self, alarm: Alarm) {
+        match alarm {
+            Alarm::SetBack => tracing::error!("this node has said more than it remembers"),
+            Alarm::Cloned => tracing::error!(
+                "another machine has the identity of this node; nothing more is said here"
+            ),
+            Alarm::Equivocation(node) => {
+                tracing::error!(%node, "a node says one thing here and another there");
+            }
+            Alarm::Lost(subject) => {
+                tracing::error!(?subject, "an identifier of a container here is held elsewhere");
+            }
+        }
+    }
+}
+
+/// What a node says of itself.
+#[must_use]
+pub fn record(owner: &Owner) -> Option<NodeRecord> {
+    let record = owner.state().get(&ila_proto::gossip::Key::RECORD).map(Value::bytes)?;
+    wire::decode(record).ok()
+}
+
+async fn passed(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn write(
+    id: LinkId,
+    peer: &Peer,
+    wake: &Notify,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<(), TransportError> {
+    let mut writer = peer.writer().await?;
+    loop {
+        wake.notified().await;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            if inputs.send(Input::Pull(id, reply)).await.is_err() {
+                return Ok(());
+            }
+            let Ok(frames) = answer.await else { return Ok(()) };
+            if frames.is_empty() {
+                break;
+            }
+            for frame in &frames {
+                writer.write(frame).await?;
+            }
+        }
+    }
+}
+
+async fn read(id: LinkId, peer: &Peer, inputs: &mpsc::Sender<Input>) -> Result<(), TransportError> {
+    let mut reader = peer.reader().await?;
+    loop {
+        let frame = reader.read().await?;
+        if inputs.send(Input::Event(Event::Received(id, frame))).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
