@@ -77,13 +77,15 @@ pub struct Start {
 /// What has happened in the mesh.
 pub type News = Effect;
 
+type Call = Box<dyn FnOnce(&mut Mesh<Agent>) + Send>;
+
 enum Input {
     Event(Event),
     /// A connection that stands, and whether it was made here.
     Connected(Peer, bool),
     /// What a link is to be sent.
     Pull(LinkId, oneshot::Sender<Vec<Frame>>),
-    Call(Box<dyn FnOnce(&mut Mesh<Agent>) + Send>),
+    Call(Call),
 }
 
 /// How to reach the mesh.
@@ -250,7 +252,7 @@ impl Runner {
                     }
                 }
                 Effect::Store => self.store(),
-                Effect::Alarm(alarm) => self.alarm(alarm),
+                Effect::Alarm(alarm) => tell_of(alarm),
                 Effect::Held(_) | Effect::Node(_) => {}
             }
             // Nobody may be watching.
@@ -324,19 +326,19 @@ impl Runner {
             }
         });
     }
+}
 
-    fn alarm(&self, alarm: Alarm) {
-        match alarm {
-            Alarm::SetBack => tracing::error!("this node has said more than it remembers"),
-            Alarm::Cloned => tracing::error!(
-                "another machine has the identity of this node; nothing more is said here"
-            ),
-            Alarm::Equivocation(node) => {
-                tracing::error!(%node, "a node says one thing here and another there");
-            }
-            Alarm::Lost(subject) => {
-                tracing::error!(?subject, "an identifier of a container here is held elsewhere");
-            }
+fn tell_of(alarm: Alarm) {
+    match alarm {
+        Alarm::SetBack => tracing::error!("this node has said more than it remembers"),
+        Alarm::Cloned => tracing::error!(
+            "another machine has the identity of this node; nothing more is said here"
+        ),
+        Alarm::Equivocation(node) => {
+            tracing::error!(%node, "a node says one thing here and another there");
+        }
+        Alarm::Lost(subject) => {
+            tracing::error!(?subject, "an identifier of a container here is held elsewhere");
         }
     }
 }
