@@ -54,6 +54,10 @@ impl Authority {
     }
 }
 
+/// Characters of a common name at most (RFC 5280, appendix A.1). It is for
+/// people; the whole name is in the URI.
+const MAX_NAME: usize = 64;
+
 /// Why a certificate can be written.
 const WRITES: &str = "names are ASCII, times are in range, and the key signs anything";
 
@@ -82,7 +86,7 @@ fn params(
         return Err(CertificateError::Times);
     };
     let mut distinguished_name = DistinguishedName::new();
-    distinguished_name.push(DnType::CommonName, name);
+    distinguished_name.push(DnType::CommonName, name.get(..MAX_NAME).unwrap_or(name));
     let mut params = CertificateParams::default();
     params.not_before = not_before;
     params.not_after = not_after;
