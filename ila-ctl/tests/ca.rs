@@ -224,6 +224,16 @@ fn ranges_count_up_past_those_that_are_taken() {
     assert_eq!(world.home("h9"), serde_json::json!(["2ff0:0:0:0/12", "2fe0:0:0:0/12"]));
 }
 
+/// A range that lies in another one ends before it.
+#[test]
+fn a_range_within_another_makes_none_of_it_free() {
+    let world = World::with_authority();
+    let more = ["--identifiers", "2000:0:0:0/24", "--identifiers", "2000:20:0:0/28"];
+    ok(&world.issue("h1", &at(1), &more));
+    ok(&world.issue("h2", &at(2), &[]));
+    assert_eq!(world.home("h2"), serde_json::json!(["2000:100:0:0/28"]));
+}
+
 #[test]
 fn when_no_range_is_left_one_has_to_be_named() {
     let world = World::with_authority();

@@ -40,17 +40,10 @@ impl Authority {
         if validity.until > self.validity().until {
             return Err(CertificateError::OutlivesAuthority);
         }
-        let uris = names::write(node).into_iter().map(|uri| SanType::URI(ascii(uri)));
-        let mut params = params(node.name.as_str(), node.key, serial, validity)?;
-        params.subject_alt_names =
-            std::iter::once(SanType::DnsName(ascii(SERVER_NAME.to_owned()))).chain(uris).collect();
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let issuer = Issuer::new(authority(self.key(), serial, validity)?, Signer::new(key));
-        let certificate = params.signed_by(&Public(node.key), &issuer).expect(WRITES);
-        self.certified(certificate.der(), None)?;
-        Ok(certificate.der().to_vec())
+        let issuer = authority(self.key(), serial, validity)?;
+        let der = sign(&certified(node, serial, validity)?, node.key, issuer, key);
+        self.certified(&der, None)?;
+        Ok(der)
     }
 }
 
@@ -70,6 +63,31 @@ fn authority(
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages.push(KeyUsagePurpose::KeyCertSign);
     Ok(params)
+}
+
+fn certified(
+    node: &Certified,
+    serial: Serial,
+    validity: Validity,
+) -> Result<CertificateParams, CertificateError> {
+    let uris = names::write(node).into_iter().map(|uri| SanType::URI(ascii(uri)));
+    let name = SanType::DnsName(ascii(SERVER_NAME.to_owned()));
+    let mut params = params(node.name.as_str(), node.key, serial, validity)?;
+    params.subject_alt_names = std::iter::once(name).chain(uris).collect();
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params)
+}
+
+fn sign(
+    params: &CertificateParams,
+    public: PublicKey,
+    issuer: CertificateParams,
+    key: &KeyPair,
+) -> Vec<u8> {
+    let issuer = Issuer::new(issuer, Signer::new(key));
+    params.signed_by(&Public(public), &issuer).expect(WRITES).der().to_vec()
 }
 
 fn params(
@@ -142,3 +160,6 @@ impl SigningKey for Signer<'_> {
         Ok(self.key.sign(message).to_bytes().to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests;
