@@ -9,7 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ila_proto::{
     addr::{Identifier, SirPrefix},
-    api::{ContainerName, InterfaceName},
+    api::{ContainerName, Domain, InterfaceName, NodeName},
+    gossip::IdentifierRange,
 };
 
 /// Registers containers with the overlay and shows what it does
@@ -37,6 +38,9 @@ pub enum Verb {
     Monitor(MonitorArgs),
     /// What the agent on this host is doing
     Status(StatusArgs),
+    /// The authority (CA) that certifies nodes
+    #[command(subcommand)]
+    Ca(CaVerb),
     /// Print the completions of a shell
     Completions {
         /// For which shell
@@ -81,6 +85,57 @@ pub enum MappingVerb {
         #[command(flatten)]
         output: OutputArgs,
     },
+}
+
+#[derive(Subcommand)]
+pub enum CaVerb {
+    /// Make an authority: a key, which stays in its folder, and a certificate for all nodes
+    Init {
+        #[command(flatten)]
+        folder: CaArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Certify a node: a key, its certificate and the authority's
+    Issue(IssueArgs),
+    /// Show what a certificate says
+    Show {
+        /// The certificate, a PEM file
+        certificate: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(ClapArgs)]
+pub struct CaArgs {
+    /// The authority's folder
+    #[arg(long, value_name = "DIR", default_value = "/etc/ila/ca")]
+    pub dir: PathBuf,
+}
+
+#[derive(ClapArgs)]
+pub struct IssueArgs {
+    /// The node's name
+    #[arg(long, value_name = "NAME")]
+    pub node: NodeName,
+    /// Its locator in a SIR prefix, such as `fd00:db8:0:1::/64@2001:db8:a:1::/64`; can be repeated
+    #[arg(long = "locator", value_name = "SIR_PREFIX@LOCATOR", required = true)]
+    pub locators: Vec<Domain>,
+    /// Identifiers that it is the home of, such as 2000:10:0:0/28, instead of the next free ones;
+    /// can be repeated
+    #[arg(long = "identifiers", value_name = "IDENTIFIER/LENGTH")]
+    pub identifiers: Vec<IdentifierRange>,
+    /// For how many days the certificate is valid
+    #[arg(long, value_name = "NUMBER", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..))]
+    pub days: u16,
+    #[command(flatten)]
+    pub folder: CaArgs,
+    /// Where to write node.key, node.pem and ca.pem; a node.key that is there is kept
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 #[derive(ClapArgs)]

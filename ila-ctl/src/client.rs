@@ -20,6 +20,8 @@ use ureq::{
     },
 };
 
+use crate::ca::CaError;
+
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -52,6 +54,9 @@ pub enum ClientError {
         /// What happened last.
         last: Box<ClientError>,
     },
+    /// No agent was asked: the authority's folder does not allow it.
+    #[error(transparent)]
+    Ca(#[from] CaError),
     /// The result could not be written where it was to go.
     #[error("cannot write the result: {0}")]
     Output(#[source] io::Error),
@@ -71,6 +76,7 @@ impl ClientError {
                     .to_owned(),
             ),
             Self::NotYet { last, .. } => last.hint(),
+            Self::Ca(error) => error.hint(),
             Self::NotUnderstood { .. } | Self::Output(_) => None,
         }
     }

@@ -1,4 +1,4 @@
-//! What each verb does: one request, one output.
+//! What each verb does: one request, to an agent or of its own, and one output.
 
 use std::{
     fs,
@@ -14,8 +14,9 @@ use ila_proto::api::{
 };
 
 use crate::{
+    ca,
     cli::{
-        AddArgs, Args, ContainerVerb, CountersArgs, Format, IdentifierChoice, MappingVerb,
+        AddArgs, Args, CaVerb, ContainerVerb, CountersArgs, Format, IdentifierChoice, MappingVerb,
         MonitorArgs, StatusArgs, Verb,
     },
     client::{Client, ClientError, Go},
@@ -51,6 +52,15 @@ pub fn run(args: &Args) -> Result<(), ClientError> {
         Verb::Counters(arguments) => counters(&client, arguments),
         Verb::Monitor(arguments) => monitor(&args.socket, arguments),
         Verb::Status(arguments) => status(&args.socket, arguments),
+        Verb::Ca(CaVerb::Init { folder, output }) => {
+            Versioned::new(ca::init(&folder.dir)?).print(output.format)
+        }
+        Verb::Ca(CaVerb::Issue(arguments)) => {
+            Versioned::new(ca::issue(arguments)?).print(arguments.output.format)
+        }
+        Verb::Ca(CaVerb::Show { certificate, output }) => {
+            Versioned::new(ca::show(certificate)?).print(output.format)
+        }
         Verb::Completions { shell } => {
             // It panics if it cannot write, so it writes where it always can.
             let mut script = Vec::new();

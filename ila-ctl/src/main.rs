@@ -1,8 +1,9 @@
 //! `ila-ctl`: the command line of the overlay.
 //!
-//! Exit codes: 0 done, 1 refused by the agent, 2 wrong usage, 3 agent not
+//! Exit codes: 0 done, 1 refused, 2 wrong usage, 3 agent not
 //! reachable, 4 not (yet) true for a `--wait`.
 
+mod ca;
 mod cli;
 mod client;
 mod commands;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
                 eprintln!("hint: {hint}");
             }
             ExitCode::from(match error {
-                ClientError::Refused(_) | ClientError::Output(_) => 1,
+                ClientError::Refused(_) | ClientError::Ca(_) | ClientError::Output(_) => 1,
                 ClientError::Unreachable { .. } | ClientError::NotUnderstood { .. } => 3,
                 ClientError::NotYet { .. } => 4,
             })

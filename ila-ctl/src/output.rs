@@ -14,6 +14,7 @@ use ila_proto::api::{
 use serde::Serialize;
 
 use crate::{
+    ca::Summary,
     cli::Format,
     client::{ClientError, Go},
 };
@@ -201,6 +202,26 @@ impl Tabular for Status {
             ("containers", self.containers.to_string()),
             ("mappings", self.mappings.to_string()),
             ("uptime", format!("{} s", self.uptime_seconds)),
+        ])
+    }
+}
+
+impl Tabular for Summary {
+    fn table(&self) -> Table {
+        let domains: Vec<_> = self.domains.iter().map(ToString::to_string).collect();
+        let home: Vec<_> = self.home.iter().map(ToString::to_string).collect();
+        pairs([
+            (
+                "node",
+                self.node.as_ref().map_or("none: an authority".to_owned(), ToString::to_string),
+            ),
+            ("id", self.id.clone()),
+            ("locators", domains.join(" ")),
+            ("home of", home.join(" ")),
+            ("valid from", self.valid_from.clone()),
+            ("valid until", self.valid_until.clone()),
+            ("serial", self.serial.clone()),
+            ("authority", self.authority.clone().unwrap_or_default()),
         ])
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! | field | the authority's | a node's |
 //! |---|---|---|
-//! | subject | `CN=ila CA` | `CN=` its name |
+//! | subject | `CN=ila CA` | `CN=` its name, the first 64 characters |
 //! | key identifier | [`NodeId`] of its key | the same |
 //! | basic constraints | CA, no further CA below it | no CA |
 //! | key usage | `digitalSignature`, `keyCertSign` | `digitalSignature` |
@@ -54,6 +54,10 @@ pub const SERVER_NAME: &str = "mesh.ila";
 /// Bytes of a certificate at most: a node's record, which has room for
 /// [`MAX_VALUE`](crate::gossip::MAX_VALUE), carries it and more.
 pub const MAX_DER: usize = 3072;
+
+/// The end of the year 9999, behind which certificates have no way to write a
+/// time.
+const LAST_SECOND: u64 = 253_402_300_799;
 
 /// What a certificate is called in PEM (RFC 7468, section 5).
 const PEM_LABEL: &str = "CERTIFICATE";
@@ -136,8 +140,8 @@ pub enum CertificateError {
 /// What stands in a certificate, whoever has signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The big-endian serial number.
-    pub serial: Vec<u8>,
+    /// Its number, in hexadecimal digits.
+    pub serial: String,
     /// When it is valid.
     pub validity: Validity,
     /// Whose key has signed it, as it says itself.
@@ -279,7 +283,10 @@ fn content(certificate: &X509Certificate) -> Result<Certificate, CertificateErro
     if !may {
         return Err(CertificateError::Malformed);
     }
-    let seconds = |time: i64| u64::try_from(time).map_err(|_| CertificateError::Times);
+    let seconds = |time: i64| match u64::try_from(time) {
+        Ok(seconds @ ..=LAST_SECOND) => Ok(seconds),
+        _ => Err(CertificateError::Times),
+    };
     let validity = Validity {
         from: seconds(certificate.validity().not_before.timestamp())?,
         until: seconds(certificate.validity().not_after.timestamp())?,
@@ -306,7 +313,7 @@ fn content(certificate: &X509Certificate) -> Result<Certificate, CertificateErro
             }),
         )?)
     };
-    Ok(Certificate { serial: certificate.serial.to_bytes_be(), validity, issuer, holder })
+    Ok(Certificate { serial: certificate.serial.to_str_radix(16), validity, issuer, holder })
 }
 
 #[cfg(test)]

@@ -40,19 +40,16 @@ impl Authority {
         if validity.until > self.validity().until {
             return Err(CertificateError::OutlivesAuthority);
         }
-        let uris = names::write(node).into_iter().map(|uri| SanType::URI(ascii(uri)));
-        let mut params = params(node.name.as_str(), node.key, serial, validity)?;
-        params.subject_alt_names =
-            std::iter::once(SanType::DnsName(ascii(SERVER_NAME.to_owned()))).chain(uris).collect();
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let issuer = Issuer::new(authority(self.key(), serial, validity)?, Signer::new(key));
-        let certificate = params.signed_by(&Public(node.key), &issuer).expect(WRITES);
-        self.certified(certificate.der(), None)?;
-        Ok(certificate.der().to_vec())
+        let issuer = authority(self.key(), serial, validity)?;
+        let der = sign(&certified(node, serial, validity)?, node.key, issuer, key);
+        self.certified(&der, None)?;
+        Ok(der)
     }
 }
+
+/// Characters of a common name at most (RFC 5280, appendix A.1). It is for
+/// people; the whole name is in the URI.
+const MAX_NAME: usize = 64;
 
 /// Why a certificate can be written.
 const WRITES: &str = "names are ASCII, times are in range, and the key signs anything";
@@ -66,6 +63,31 @@ fn authority(
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages.push(KeyUsagePurpose::KeyCertSign);
     Ok(params)
+}
+
+fn certified(
+    node: &Certified,
+    serial: Serial,
+    validity: Validity,
+) -> Result<CertificateParams, CertificateError> {
+    let uris = names::write(node).into_iter().map(|uri| SanType::URI(ascii(uri)));
+    let name = SanType::DnsName(ascii(SERVER_NAME.to_owned()));
+    let mut params = params(node.name.as_str(), node.key, serial, validity)?;
+    params.subject_alt_names = std::iter::once(name).chain(uris).collect();
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    Ok(params)
+}
+
+fn sign(
+    params: &CertificateParams,
+    public: PublicKey,
+    issuer: CertificateParams,
+    key: &KeyPair,
+) -> Vec<u8> {
+    let issuer = Issuer::new(issuer, Signer::new(key));
+    params.signed_by(&Public(public), &issuer).expect(WRITES).der().to_vec()
 }
 
 fn params(
@@ -82,7 +104,7 @@ fn params(
         return Err(CertificateError::Times);
     };
     let mut distinguished_name = DistinguishedName::new();
-    distinguished_name.push(DnType::CommonName, name);
+    distinguished_name.push(DnType::CommonName, name.get(..MAX_NAME).unwrap_or(name));
     let mut params = CertificateParams::default();
     params.not_before = not_before;
     params.not_after = not_after;
@@ -138,3 +160,6 @@ impl SigningKey for Signer<'_> {
         Ok(self.key.sign(message).to_bytes().to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests;
