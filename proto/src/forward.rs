@@ -228,7 +228,8 @@ pub fn ingress(
     if !is_ours {
         return Verdict::Pass(fate);
     }
-    if !holds && !(is_error && source.is_routable_source()) {
+    let is_believed = holds || is_error && source.is_routable_source();
+    if !is_believed {
         return Verdict::Drop(Fate::IngressSource);
     }
     if hop_limit <= LAST_HOP {
