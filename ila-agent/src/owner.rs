@@ -322,10 +322,10 @@ impl Owner {
         Ok(CounterList { counters: describe(&total), interfaces })
     }
 
-    /// What events of the programs mean.
+    /// What events of the programs mean. Those missed are for each listener to
+    /// count.
     #[must_use]
-    pub fn dropped(&self, events: &[Event], missed: u64) -> Vec<DroppedPacket> {
-        let mut missed = Some(missed);
+    pub fn dropped(&self, events: &[Event]) -> Vec<DroppedPacket> {
         let dropped = events.iter().filter_map(|event| {
             let fate = Fate::ALL.iter().find(|fate| fate.number() == event.fate)?;
             let (interface, container) = self.interface(event.interface).unzip();
@@ -346,7 +346,7 @@ impl Owner {
                 next_header: event.next_header,
                 hop_limit: event.hop_limit,
                 length: event.length,
-                missed: missed.take().unwrap_or_default(),
+                missed: 0,
             })
         });
         dropped.collect()
