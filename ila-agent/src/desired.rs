@@ -31,14 +31,9 @@ impl Desired {
             desired.add_locator(config, index, domain.locator);
         }
         for (&(domain, identifier), &locator) in &config.mappings {
-            let own = config.domains[domain as usize];
-            if locator == own.locator {
-                continue;
-            }
+            let Some(value) = elsewhere(config, domain, locator) else { continue };
             desired.add_locator(config, domain, locator);
-            let to_ila = config.checksum_mode.to_ila_delta(own.sir_prefix, locator);
             if let Some(key) = MappingKey::new(domain, identifier) {
-                let value = MappingValue::new(Place::There { locator, to_ila });
                 desired.mappings.insert(key, value);
             }
         }
@@ -50,6 +45,14 @@ impl Desired {
         let to_sir = config.checksum_mode.to_sir_delta(prefix, locator).value();
         self.locators.insert(locator.into(), LocatorValue { domain, to_sir, padding: 0 });
     }
+}
+
+/// What maps to `locator`; none if that is this host's own in the domain.
+#[must_use]
+pub fn elsewhere(config: &Config, domain: u32, locator: Locator) -> Option<MappingValue> {
+    let own = config.domains[domain as usize];
+    let to_ila = config.checksum_mode.to_ila_delta(own.sir_prefix, locator);
+    (locator != own.locator).then(|| MappingValue::new(Place::There { locator, to_ila }))
 }
 
 /// Whether an address is, under a locator of this host, that of a container or

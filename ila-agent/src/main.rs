@@ -138,7 +138,7 @@ async fn serve(config: Config) -> Result<()> {
 
 /// Changes what must be otherwise on the host for packets to pass.
 async fn prepare_host(links: &Links, config: &Config) -> Result<()> {
-    enable_forwarding()?;
+    enable_forwarding(&config.uplinks)?;
     let locators: Vec<_> = config.domains.iter().map(|domain| domain.locator).collect();
     Ok(links.end_here(&locators).await?)
 }
@@ -248,9 +248,17 @@ async fn find_address(
 }
 
 /// Lets the host route between containers and uplinks.
-fn enable_forwarding() -> Result<()> {
+fn enable_forwarding(uplinks: &[ila_proto::api::InterfaceName]) -> Result<()> {
     const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
     if fs::read_to_string(FORWARDING)?.trim() != "0" {
+        // Each interface has a setting of its own, which may be another.
+        for uplink in uplinks {
+            let settings = Path::new("/proc/sys/net/ipv6/conf").join(uplink.as_str());
+            if fs::read_to_string(settings.join("forwarding"))?.trim() == "0" {
+                set_if(&settings.join("accept_ra"), "1", "2")?;
+                set_if(&settings.join("forwarding"), "0", "1")?;
+            }
+        }
         return Ok(());
     }
     // A host that forwards ignores router advertisements unless told not to,

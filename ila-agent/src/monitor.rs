@@ -2,6 +2,7 @@
 //! nobody does, and soon none any more if the agent is killed meanwhile.
 
 use std::{
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -41,7 +42,7 @@ pub struct Monitor {
 #[derive(Debug)]
 struct Shared {
     /// None once the agent is about to end.
-    sender: Option<broadcast::Sender<DroppedPacket>>,
+    sender: Option<Sender>,
     listeners: u64,
 }
 
@@ -49,10 +50,10 @@ impl Monitor {
     /// Starts to read the programs' events.
     #[must_use]
     pub fn start(owner: OwnerHandle, events: Events) -> Self {
-        let (sender, _) = broadcast::channel(WAITING);
-        let shared = Arc::new(Mutex::new(Shared { sender: Some(sender.clone()), listeners: 0 }));
+        let shared = Shared { sender: Some(Sender::new(WAITING)), listeners: 0 };
+        let shared = Arc::new(Mutex::new(shared));
         let monitor = Self { owner, shared, came: Arc::default() };
-        tokio::spawn(forward(monitor.clone(), events, sender));
+        tokio::spawn(forward(monitor.clone(), events));
         let (shared, teller) = (Arc::clone(&monitor.shared), monitor.clone());
         let is_heard = move || lock(&shared).listeners > 0;
         let tell = move || {
@@ -71,11 +72,11 @@ impl Monitor {
                 let message = format!("{LISTENERS} listen to dropped packets already");
                 return Err(Refusal::new(ErrorCode::Busy, message).hint("end one of them"));
             }
-            let receiver = shared.sender.as_ref().map(broadcast::Sender::subscribe);
+            let receiver = shared.sender.as_ref().map(Sender::subscribe);
             shared.listeners += u64::from(receiver.is_some());
             receiver
         };
-        let listener = Listener { monitor: self.clone(), receiver, missed: 0 };
+        let listener = Listener { monitor: self.clone(), receiver };
         self.tell().await?;
         self.came.notify_one();
         Ok(listener)
@@ -121,15 +122,9 @@ where
     }
 }
 
-async fn forward(monitor: Monitor, mut events: Events, sender: broadcast::Sender<DroppedPacket>) {
+async fn forward(monitor: Monitor, mut events: Events) {
     let missed = async || monitor.owner.call(|owner| owner.missed_events()).await.ok()?.ok();
     let mut told = missed().await.unwrap_or_default();
-    let sender = {
-        // Listeners are let go by dropping what they share, not by this task.
-        let weak = sender.downgrade();
-        drop(sender);
-        weak
-    };
     loop {
         let events = match events.read().await {
             Ok(events) if events.is_empty() => continue,
@@ -142,11 +137,68 @@ async fn forward(monitor: Monitor, mut events: Events, sender: broadcast::Sender
         let now = missed().await.unwrap_or(told);
         let since = now.saturating_sub(told);
         told = now;
-        let dropped = monitor.owner.call(move |owner| owner.dropped(&events, since)).await;
-        let (Ok(dropped), Some(sender)) = (dropped, sender.upgrade()) else { return };
-        for packet in dropped {
+        let dropped = monitor.owner.call(move |owner| owner.dropped(&events)).await;
+        let mut shared = lock(&monitor.shared);
+        let (Ok(dropped), Some(sender)) = (dropped, &mut shared.sender) else { return };
+        sender.send(dropped, since);
+    }
+}
+
+/// A packet on its way to the listeners.
+#[derive(Clone, Debug)]
+struct Message {
+    packet: DroppedPacket,
+    /// How many the programs could not tell of until then. A total, since a
+    /// listener may miss any of the messages.
+    lost: u64,
+}
+
+#[derive(Debug)]
+struct Sender {
+    messages: broadcast::Sender<Message>,
+    lost: u64,
+}
+
+impl Sender {
+    fn new(waiting: usize) -> Self {
+        Self { messages: broadcast::channel(waiting).0, lost: 0 }
+    }
+
+    fn subscribe(&self) -> Receiver {
+        Receiver { messages: self.messages.subscribe(), lost: self.lost, missed: 0 }
+    }
+
+    /// Sends `packets`, before which the programs could not tell of `lost` more.
+    fn send(&mut self, packets: Vec<DroppedPacket>, lost: u64) {
+        self.lost += lost;
+        for packet in packets {
             // Fails while nobody listens, which is as well.
-            let _ = sender.send(packet);
+            let _ = self.messages.send(Message { packet, lost: self.lost });
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Receiver {
+    messages: broadcast::Receiver<Message>,
+    /// The total of the last message.
+    lost: u64,
+    /// Messages that were missed since.
+    missed: u64,
+}
+
+impl Receiver {
+    async fn next(&mut self) -> Option<DroppedPacket> {
+        loop {
+            match self.messages.recv().await {
+                Ok(Message { mut packet, lost }) => {
+                    packet.missed = mem::take(&mut self.missed) + lost - self.lost;
+                    self.lost = lost;
+                    return Some(packet);
+                }
+                Err(RecvError::Lagged(missed)) => self.missed += missed,
+                Err(RecvError::Closed) => return None,
+            }
         }
     }
 }
@@ -155,23 +207,13 @@ async fn forward(monitor: Monitor, mut events: Events, sender: broadcast::Sender
 #[derive(Debug)]
 pub struct Listener {
     monitor: Monitor,
-    receiver: Option<broadcast::Receiver<DroppedPacket>>,
-    missed: u64,
+    receiver: Option<Receiver>,
 }
 
 impl Listener {
     /// The next packet that was dropped; none when the agent is about to end.
     pub async fn next(&mut self) -> Option<DroppedPacket> {
-        loop {
-            match self.receiver.as_mut()?.recv().await {
-                Ok(mut packet) => {
-                    packet.missed += std::mem::take(&mut self.missed);
-                    return Some(packet);
-                }
-                Err(RecvError::Lagged(missed)) => self.missed += missed,
-                Err(RecvError::Closed) => return None,
-            }
-        }
+        self.receiver.as_mut()?.next().await
     }
 }
 
@@ -208,5 +250,44 @@ mod tests {
         };
         runtime.expect("a runtime can be had").block_on(renew(came, || true, tell));
         assert_eq!(told.into_inner(), FAILING + 2);
+    }
+
+    #[test]
+    fn every_packet_is_told_of_or_counted_for_a_slow_listener() {
+        const WAITING: usize = 4;
+        let packet = DroppedPacket {
+            fate: String::new(),
+            about: String::new(),
+            interface: String::new(),
+            container: None,
+            source: None,
+            destination: None,
+            sender: None,
+            receiver: None,
+            locator: None,
+            next_header: 0,
+            hop_limit: 0,
+            length: 0,
+            missed: 0,
+        };
+        let mut sender = Sender::new(WAITING);
+        sender.send(Vec::new(), 1000);
+        let mut receiver = sender.subscribe();
+        let mut all = 0;
+        for (packets, lost) in [(2, 10), (0, 5), (3, 20), (6, 40), (1, 80)] {
+            sender.send(vec![packet.clone(); packets], lost);
+            all += packets as u64 + lost;
+        }
+        drop(sender);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let told = runtime.expect("a runtime can be had").block_on(async {
+            let mut told = Vec::new();
+            while let Some(packet) = receiver.next().await {
+                told.push(packet.missed);
+            }
+            told
+        });
+        assert_eq!(told, [8 + 10 + 5 + 20 + 40, 0, 0, 80]);
+        assert_eq!(told.len() as u64 + told.iter().sum::<u64>(), all);
     }
 }

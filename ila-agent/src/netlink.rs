@@ -278,6 +278,7 @@ impl Links {
     pub async fn raise(&self, plan: &LinkPlan, index: u32) -> Result<(), NetlinkError> {
         let address = Ipv6Addr::from(Address::from(plan.address));
         namespace::enable_ipv6(&plan.host_interface)?;
+        namespace::forward(&plan.host_interface)?;
         // The host needs no address of its own on this link.
         let bare = LinkUnspec::new_with_index(index)
             .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![

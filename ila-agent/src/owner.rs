@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     config::Config,
     datapath::{Counts, Datapath, DatapathError, Role},
-    desired::Desired,
+    desired::{Desired, elsewhere},
     error::Refusal,
     netlink,
     store::{Progress, Record, Store},
@@ -249,10 +249,11 @@ impl Owner {
     /// Takes a container's packets out of translation.
     pub fn disconnect(&mut self, container: &Container) -> Result<(), Refusal> {
         self.datapath.detach(&container.host_interface)?;
-        let (_, key) = self.key(container)?;
-        match Desired::of(&self.config).mappings.get(&key) {
+        let (domain, key) = self.key(container)?;
+        let locator = self.config.mappings.get(&(domain, container.identifier));
+        match locator.and_then(|locator| elsewhere(&self.config, domain, *locator)) {
             // The configuration knows it elsewhere; it was only held here.
-            Some(&elsewhere) => Ok(self.datapath.tables.set_mapping(key, elsewhere)?),
+            Some(elsewhere) => Ok(self.datapath.tables.set_mapping(key, elsewhere)?),
             None => Ok(self.datapath.tables.remove_mapping(key)?),
         }
     }
@@ -322,10 +323,10 @@ impl Owner {
         Ok(CounterList { counters: describe(&total), interfaces })
     }
 
-    /// What events of the programs mean.
+    /// What events of the programs mean. Those missed are for each listener to
+    /// count.
     #[must_use]
-    pub fn dropped(&self, events: &[Event], missed: u64) -> Vec<DroppedPacket> {
-        let mut missed = Some(missed);
+    pub fn dropped(&self, events: &[Event]) -> Vec<DroppedPacket> {
         let dropped = events.iter().filter_map(|event| {
             let fate = Fate::ALL.iter().find(|fate| fate.number() == event.fate)?;
             let (interface, container) = self.interface(event.interface).unzip();
@@ -346,7 +347,7 @@ impl Owner {
                 next_header: event.next_header,
                 hop_limit: event.hop_limit,
                 length: event.length,
-                missed: missed.take().unwrap_or_default(),
+                missed: 0,
             })
         });
         dropped.collect()

@@ -39,7 +39,7 @@ pub fn run(ctx: &TcContext) -> Conclusion {
         quotes = icmp::quotes(kind);
     }
     let config = state::config();
-    match forward::ingress(config, &Kernel(ctx), &header) {
+    match forward::ingress(config, &Kernel(ctx), &header, quotes) {
         Verdict::Pass(fate) => (Action::Pass, fate),
         Verdict::Drop(fate) => (Action::Drop, fate),
         Verdict::Refuse(error, fate) => (Action::Refuse(error), fate),
@@ -71,7 +71,7 @@ const STORE_FAILED: Fate = Fate::IngressStoreFailed;
 pub fn run_error(ctx: &TcContext) -> Conclusion {
     let (config, host) = (state::config(), &Kernel(ctx));
     let Ok(header) = packet::header(ctx) else { return (Action::Drop, STORE_FAILED) };
-    let verdict = forward::ingress(config, host, &header);
+    let verdict = forward::ingress(config, host, &header, true);
     let Verdict::Deliver { interface, mac, mut rewrite, mut fate } = verdict else {
         return (Action::Drop, STORE_FAILED);
     };

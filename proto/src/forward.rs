@@ -210,9 +210,16 @@ pub fn egress(
     }
 }
 
-/// Decides on a packet that an uplink receives.
+/// Decides on a packet that an uplink receives. `is_error` says that it is an
+/// `ICMPv6` error: routers may send those from addresses under a locator that
+/// nobody holds, and what they tell is needed all the same.
 #[inline(always)]
-pub fn ingress(config: &HostConfig, tables: &impl Tables, header: &Header) -> Verdict {
+pub fn ingress(
+    config: &HostConfig,
+    tables: &impl Tables,
+    header: &Header,
+    is_error: bool,
+) -> Verdict {
     let Header { source, destination, hop_limit, .. } = *header;
     // First, because the verifier goes through it once for every domain if it
     // comes behind the next line.
@@ -221,7 +228,8 @@ pub fn ingress(config: &HostConfig, tables: &impl Tables, header: &Header) -> Ve
     if !is_ours {
         return Verdict::Pass(fate);
     }
-    if !holds {
+    let is_believed = holds || is_error && source.is_routable_source();
+    if !is_believed {
         return Verdict::Drop(Fate::IngressSource);
     }
     if hop_limit <= LAST_HOP {

@@ -25,7 +25,9 @@ use std::{
 
 use aya::programs::{ProgramError, loaded_programs};
 use ila_proto::{
-    abi::{ABI_VERSION, HostConfig, MAP_TAILS},
+    abi::{
+        ABI_VERSION, EVENT_BYTES, HostConfig, MAP_TAILS, MAX_INTERFACES, MAX_LOCATORS, MAX_MAPPINGS,
+    },
     api::InterfaceName,
 };
 use nix::{
@@ -76,6 +78,8 @@ impl Pins {
         let mut hasher = DefaultHasher::new();
         config.domains.map(|domain| domain.sir_prefix).hash(&mut hasher);
         config.checksum_mode.hash(&mut hasher);
+        // Nor what another build made smaller or larger.
+        [MAX_MAPPINGS, MAX_LOCATORS, MAX_INTERFACES, EVENT_BYTES].hash(&mut hasher);
         self.current().join(format!("{MAPS}{:016x}", hasher.finish()))
     }
 
@@ -125,7 +129,7 @@ impl Pins {
     /// was removed; no other agent's program acts by our tables.
     pub fn owns(&self, program: u32) -> Result<bool, DatapathError> {
         let mut pinned = Vec::new();
-        for version in list(&self.root)? {
+        for version in self.layouts()? {
             for folder in list(&version)? {
                 if starts_with(&folder, PROGRAMS) || starts_with(&folder, MAPS) {
                     pinned.extend(list(&folder)?);
@@ -172,9 +176,9 @@ impl Pins {
         Ok(())
     }
 
-    /// Removes everything.
+    /// Removes everything that agents have put there.
     pub fn clear(&self) -> Result<(), DatapathError> {
-        list(&self.root)?.iter().try_for_each(|entry| remove(entry))
+        self.layouts()?.iter().try_for_each(|version| remove(version))
     }
 
     /// Makes the folder of the links.
@@ -184,7 +188,7 @@ impl Pins {
 
     fn interfaces(&self, kind: &str) -> Result<Vec<InterfaceName>, DatapathError> {
         let mut found = Vec::new();
-        for version in list(&self.root)? {
+        for version in self.layouts()? {
             found.extend(list(&version.join(kind))?.iter().filter_map(|entry| interface_of(entry)));
         }
         Ok(found)
@@ -194,8 +198,20 @@ impl Pins {
         self.root.join(format!("v{ABI_VERSION}"))
     }
 
+    /// The folders of all layouts. What else is there is not ours: the folder of
+    /// another agent, or, where `bpf_dir` is that of all, anybody's.
+    fn layouts(&self) -> Result<Vec<PathBuf>, DatapathError> {
+        let mut entries = list(&self.root)?;
+        entries.retain(|entry| {
+            let name = entry.file_name().and_then(|name| name.to_str());
+            let number = name.and_then(|name| name.strip_prefix('v'));
+            number.is_some_and(|number| number.parse::<u32>().is_ok())
+        });
+        Ok(entries)
+    }
+
     fn former(&self) -> Result<Vec<PathBuf>, DatapathError> {
-        let mut versions = list(&self.root)?;
+        let mut versions = self.layouts()?;
         versions.retain(|version| *version != self.current());
         Ok(versions)
     }

@@ -95,6 +95,13 @@ fn check_kind(file: &File) -> io::Result<()> {
     Err(io::Error::other("it is a namespace of another kind"))
 }
 
+/// Lets packets that come in by an interface of the host go on to others. It is
+/// a setting of each interface, and what a new one has is the host's choice.
+pub(super) fn forward(interface: &InterfaceName) -> Result<(), NetlinkError> {
+    fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/forwarding"), "1")
+        .map_err(|source| NetlinkError::Io { what: "let a container's link forward", source })
+}
+
 /// Readies IPv6 on an interface of the namespace that the calling thread is
 /// in: runtimes like to disable it, and duplicate address detection of the
 /// link-local address would only delay the first packet.

@@ -162,7 +162,8 @@ impl World {
         if kind == Some(SOLICITATION) {
             return self.neighbour_on_uplink(packet, &header);
         }
-        match forward::ingress(&self.config, self, &header) {
+        let is_error = matches!(kind, Some(1..=4));
+        match forward::ingress(&self.config, self, &header, is_error) {
             Verdict::Pass(fate) => (PASS, fate, same),
             Verdict::Drop(fate) => (DROP, fate, same),
             Verdict::Refuse(error, fate) => self.refuse(Role::Uplink, packet, bytes(error), fate),

@@ -243,7 +243,7 @@ fn a_dropped_packet_is_told_of_with_the_mappings_of_its_addresses() {
             // From a router, to the host itself.
             (Fate::IngressHopLimit, plain, [&None, &None]),
         ] {
-            let told = owner.dropped(&[event(fate, addresses)], 0).pop().expect("it is told of");
+            let told = owner.dropped(&[event(fate, addresses)]).pop().expect("it is told of");
             assert_eq!([told.source, told.destination], addresses.map(Some), "{mode:?}, {fate}");
             assert_eq!([&told.sender, &told.receiver], [sender, receiver], "{mode:?}, {fate}");
             let elsewhere = receiver.as_ref().and_then(|it| it.locator);

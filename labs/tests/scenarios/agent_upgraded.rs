@@ -11,6 +11,7 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
+    common::ok,
     overlay::{Overlay, flows_on},
     stream::{RATE, expect_perfect},
 };
@@ -154,4 +155,23 @@ fn a_stream_does_not_notice_that_pins_of_another_layout_are_replaced() {
         expect_perfect(stream);
         assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
     }
+}
+
+/// Whoever else uses the folder.
+#[test]
+fn what_an_agent_did_not_pin_it_leaves_alone() {
+    let overlay = attached_by("strangers", "tcx");
+    let strangers =
+        ["others", "v", "vx3", "second/v3/maps-0"].map(|it| overlay.pins("h1").join(it));
+    for folder in &strangers {
+        fs::create_dir_all(folder).expect("a bpffs can do that");
+    }
+    overlay.end_agent("h1", Signal::SIGTERM);
+    drop(overlay.start_agent("h1"));
+    overlay.end_agent("h1", Signal::SIGTERM);
+    ok(&mut overlay.detach("h1"));
+    for folder in &strangers {
+        assert!(folder.is_dir(), "{} is gone", folder.display());
+    }
+    fs::remove_dir(&strangers[0]).expect("it is there");
 }

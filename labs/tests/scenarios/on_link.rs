@@ -32,3 +32,24 @@ fn a_router_that_solicits_ila_addresses_is_answered() {
         assert!(!answered.iter().any(|line| line.starts_with(nobody)), "{path}: {answered:?}");
     }
 }
+
+/// As Linux chooses one that it has given itself there.
+#[test]
+fn a_router_tells_the_packet_size_from_an_address_under_a_locator() {
+    let overlay = Overlay::up("on-link-errors", "two-hosts", |text| {
+        format!("source = \"locator\"\n{}", with_router(text, ON_LINK))
+    });
+    let address = "2001:db8:a:1:3095:9cff:fee1:aa62/64";
+    let rt = overlay.node("rt");
+    ok(rt.command("ip").args(["addr", "add", address, "dev", "to-h1", "nodad"]));
+    for (node, link) in [("rt", "to-h2"), ("h2", "up0")] {
+        ok(overlay.node(node).command("ip").args(["link", "set", link, "mtu", "1400"]));
+    }
+    let (a1, b1) = (overlay.node("a1"), overlay.address("b1").to_string());
+    let told = ila_labs::wait_until(crate::overlay::PATIENCE, "the packet size", || {
+        let ping = a1.command("ping").args(["-c1", "-W1", "-s1440", "-Mdo", &b1]).output();
+        drop(ping.expect("ping can be run"));
+        ok(a1.command("ip").args(["-6", "route", "get", &b1])).contains("mtu 1400").then_some(())
+    });
+    told.unwrap_or_else(|error| panic!("{error}"));
+}

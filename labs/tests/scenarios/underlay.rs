@@ -121,3 +121,26 @@ fn a_router_that_reaches_the_sir_prefix_by_a_host() {
     assert!(route.contains("dev to-h2"), "{route}");
     assert!(overlay.pings("a1", "b1"));
 }
+
+/// Where the host's default is not to, and where somebody has turned it off.
+#[test]
+fn links_forward_whatever_the_hosts_default_is() {
+    let two = |text: &str| with_host(text, "h1", "uplinks = 2");
+    let overlay = Overlay::up("forwarding", "two-hosts", two);
+    overlay.end_agent("h1", nix::sys::signal::Signal::SIGTERM);
+    for interface in ["default", "up0", "up1", "ila000000000051"] {
+        overlay.set("h1", &format!("{interface}/forwarding"), "0");
+    }
+    let _agent = overlay.start_agent("h1");
+    assert!(overlay.pings("a1", "b1") && overlay.pings("b1", "a1"));
+    // And one that is new.
+    let netns = crate::overlay::Netns::add("forwarding");
+    let add = ["container", "add", "new", "--netns", &netns.path()];
+    ok(&mut overlay.ctl("h1", &add));
+    let before = overlay.count("h1", "egress-translated");
+    let b1 = overlay.address("b1").to_string();
+    // Nobody knows where to answer.
+    let _ = netns.command("ping").args(["-c1", "-W1", &b1]).output();
+    assert!(overlay.count("h1", "egress-translated") > before);
+    assert_eq!(overlay.count("h1", "egress-no-route"), 0);
+}

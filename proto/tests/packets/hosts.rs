@@ -84,7 +84,7 @@ impl Sent {
     /// The packet as the other container gets it.
     fn restored(&self, packet: &[u8]) -> Vec<u8> {
         let receiver = Host { sent: self, own: self.to, other: self.from };
-        let verdict = forward::ingress(&receiver.config(), &receiver, &header(packet));
+        let verdict = forward::ingress(&receiver.config(), &receiver, &header(packet), false);
         let Verdict::Deliver { interface: INTERFACE, rewrite, fate: Fate::IngressRestored, .. } =
             verdict
         else {

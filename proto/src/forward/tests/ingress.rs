@@ -5,7 +5,7 @@ use crate::testing::{MAC, NEIGHBOUR_MAC, SECOND_MAC, space};
 use ChecksumMode::{NeutralMap, NeutralMapAuto, NoAction};
 
 fn verdict(host: &Host, from: &str, to: &str, hop_limit: u8) -> Verdict {
-    ingress(&host.config, host, &header(address(from), address(to), hop_limit))
+    ingress(&host.config, host, &header(address(from), address(to), hop_limit), false)
 }
 
 /// SIR address of a container elsewhere, as which it sends by default.
@@ -335,6 +335,28 @@ fn a_source_at_a_locator_that_does_not_hold_it_is_dropped() {
         (NeutralMapAuto, "2001:db8:a:b:3000::ddac"),
     ] {
         check_source(mode, from, None);
+    }
+}
+
+/// A router's, whose addresses may be under the prefix that hosts have for a
+/// locator.
+#[test]
+fn an_error_is_delivered_from_a_source_that_nobody_holds() {
+    for mode in ChecksumMode::ALL {
+        let host = host(mode);
+        let [to, ..] = containers(mode);
+        let error = |from| {
+            let header = header(address(from), address(to), 64);
+            ingress(&host.config, &host, &header, true)
+        };
+        for from in ["2001:db8:a:b:3095:9cff:fee1:aa62", "2001:db8:a:a:3095:9cff:fee1:aa62"] {
+            assert_eq!(verdict(&host, from, to, 64), Verdict::Drop(Fate::IngressSource), "{from}");
+            let Verdict::Deliver { rewrite, .. } = error(from) else { panic!("{from}") };
+            assert_eq!(rewrite.source, address(from), "{mode:?}");
+        }
+        for from in ["fe80::1", "ff02::1", "::", "::1"] {
+            assert_eq!(error(from), Verdict::Drop(Fate::IngressSource), "{from}");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ proptest! {
     fn what_is_received_is_what_was_sent(pair in pairs()) {
         let wire = pair.on_the_wire();
         let header = header(wire.source, wire.destination, 63);
-        let received = delivered(ingress(&pair.receiver.config, &pair.receiver, &header));
+        let received = delivered(ingress(&pair.receiver.config, &pair.receiver, &header, false));
         prop_assert_eq!((received.source, received.destination), (pair.from, pair.to));
         prop_assert_eq!((wire.neutral, received.neutral), (pair.is_neutral(), pair.is_neutral()));
     }
@@ -31,10 +31,10 @@ proptest! {
             let there = ila(&third.config, Identifier::from_bits(to.low), here.locator(), here.to_ila());
             (wire.source, there.address)
         };
-        let on = sent(ingress(&third.config, third, &header(source, destination, 63)));
+        let on = sent(ingress(&third.config, third, &header(source, destination, 63), false));
         prop_assert_eq!(on.source, source);
         let header = header(on.source, on.destination, 62);
-        let received = delivered(ingress(&receiver.config, receiver, &header));
+        let received = delivered(ingress(&receiver.config, receiver, &header, false));
         prop_assert_eq!((received.source, received.destination), (*from, *to));
     }
 
@@ -53,7 +53,7 @@ proptest! {
         let receiver = receiver.with_source_mode(mode);
         let wire = pair.on_the_wire();
         let header = header(wire.source, wire.destination, 63);
-        let received = delivered(ingress(&receiver.config, &receiver, &header));
+        let received = delivered(ingress(&receiver.config, &receiver, &header, false));
         prop_assert_eq!((received.source, received.destination), (from, to));
     }
 
@@ -199,7 +199,7 @@ proptest! {
 
     #[test]
     fn what_an_uplink_receives_reaches_its_container_or_nobody((town, header) in packets()) {
-        match ingress(&town.host.config, &town.host, &header) {
+        match ingress(&town.host.config, &town.host, &header, false) {
             Verdict::Deliver { interface, mac, rewrite, .. } => {
                 let resident = town.resident(rewrite.destination).expect("it lives somewhere");
                 prop_assert_eq!(resident.place, Ok(interface));

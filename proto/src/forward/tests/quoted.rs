@@ -84,7 +84,7 @@ fn translated(packet: &[u8], rewrite: &Rewrite) -> Vec<u8> {
 /// packet up must be what its sum has changed by.
 fn deliver_error(host: &Host, error: &[u8]) -> Vec<u8> {
     let header = header_of(error);
-    let rewrite = delivered(ingress(&host.config, host, &header));
+    let rewrite = delivered(ingress(&host.config, host, &header, true));
     let outer = if rewrite.neutral {
         ChecksumDelta::from_value(0)
     } else {
@@ -168,7 +168,7 @@ proptest! {
         let pair = Pair { sender: pair.sender.with_source_mode(SourceMode::Sir), ..pair };
         let packet = packet(&pair, true, &payload);
         let error = error(router, kind, &translated(&packet, &pair.on_the_wire()));
-        let on = sent(ingress(&pair.third.config, &pair.third, &header_of(&error)));
+        let on = sent(ingress(&pair.third.config, &pair.third, &header_of(&error), true));
         let error = translated(&error, &on);
         check(&deliver_error(&pair.sender, &error), router, &packet)?;
     }
