@@ -31,6 +31,7 @@ use crate::{
     owner::Owner,
 };
 
+mod mesh;
 mod serve;
 pub use serve::serve;
 
@@ -47,6 +48,7 @@ pub fn router(lifecycle: Lifecycle, monitor: Monitor) -> Router {
         .route("/v1/mappings", get(mappings))
         .route("/v1/mappings/{identifier}", get(mapping))
         .route("/v1/counters", get(counters))
+        .merge(mesh::routes())
         .merge(drops)
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_path)
@@ -58,7 +60,12 @@ pub fn router(lifecycle: Lifecycle, monitor: Monitor) -> Router {
 type Reply<T> = Result<Json<Versioned<T>>, Refusal>;
 
 async fn status(State(lifecycle): State<Lifecycle>) -> Reply<Status> {
-    read(&lifecycle, |owner| Ok(owner.status())).await
+    let status = lifecycle.owner.call(|owner| owner.status()).await?;
+    let mesh = match &lifecycle.mesh {
+        Some(mesh) => mesh.status().await,
+        None => None,
+    };
+    Ok(Json(Versioned::new(Status { mesh, ..status })))
 }
 
 async fn containers(State(lifecycle): State<Lifecycle>) -> Reply<ContainerList> {
@@ -95,7 +102,8 @@ async fn remove_container(
 }
 
 async fn mappings(State(lifecycle): State<Lifecycle>) -> Reply<MappingList> {
-    read(&lifecycle, |owner| Ok(MappingList { mappings: owner.mappings() })).await
+    let mappings = lifecycle.owner.call(|owner| owner.mappings()).await?;
+    Ok(Json(Versioned::new(MappingList { mappings: attribute(&lifecycle, mappings).await })))
 }
 
 async fn mapping(
@@ -103,15 +111,22 @@ async fn mapping(
     identifier: Result<Path<String>, PathRejection>,
 ) -> Reply<Mapping> {
     let identifier: Identifier = from_path(identifier)?;
-    read(&lifecycle, move |owner| {
-        let found = owner.mappings().into_iter().find(|m| m.identifier == identifier);
-        found.ok_or_else(|| {
-            let message = format!("no mapping names the identifier {identifier}");
-            Refusal::new(ErrorCode::NotFound, message)
-                .hint("see which there are with: ila-ctl mapping ls")
-        })
-    })
-    .await
+    let (_, found, _) = lifecycle.owner.call(move |owner| owner.find_mapping(identifier)).await?;
+    let found = attribute(&lifecycle, found.into_iter().collect()).await.pop();
+    let found = found.ok_or_else(|| {
+        let message = format!("no mapping names the identifier {identifier}");
+        Refusal::new(ErrorCode::NotFound, message)
+            .hint(format!("see why with: ila-ctl mapping why {identifier}"))
+    })?;
+    Ok(Json(Versioned::new(found)))
+}
+
+/// Mappings with who says so, if there is somebody to say so.
+async fn attribute(lifecycle: &Lifecycle, mappings: Vec<Mapping>) -> Vec<Mapping> {
+    match &lifecycle.mesh {
+        Some(mesh) => mesh.attribute(mappings).await,
+        None => mappings,
+    }
 }
 
 async fn counters(State(lifecycle): State<Lifecycle>) -> Reply<CounterList> {

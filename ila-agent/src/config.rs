@@ -13,7 +13,8 @@ use ila_proto::{
     },
     addr::{Identifier, Locator, SirPrefix},
     api::{
-        DEFAULT_BPF_DIR, DEFAULT_RUNTIME_DIR, Domain, Hook, InterfaceName, NodeName, SOCKET_NAME,
+        DEFAULT_BPF_DIR, DEFAULT_RUNTIME_DIR, DEFAULT_STATE_DIR, Domain, Hook, InterfaceName,
+        NodeName, SOCKET_NAME,
     },
     forward,
     translate::ChecksumMode,
@@ -21,6 +22,9 @@ use ila_proto::{
 use ipnet::Ipv6Net;
 use serde::Deserialize;
 use toml::Spanned;
+
+mod mesh;
+pub use mesh::{DEFAULT_PORT, MeshConfig};
 
 /// How many mappings there can be. The table has room for as many containers
 /// besides as a host can have.
@@ -81,7 +85,8 @@ pub struct Config {
     pub domains: Vec<Domain>,
     /// The underlay interfaces, at least one.
     pub uplinks: Vec<InterfaceName>,
-    /// Where the locators of all hosts are taken from, if that is known.
+    /// Where the locators of all hosts are taken from. A locator that no mapping
+    /// names, and no node of the mesh has, is known as one by this only.
     pub locator_spaces: Vec<Ipv6Net>,
     /// How checksums are kept right.
     pub checksum_mode: ChecksumMode,
@@ -95,6 +100,10 @@ pub struct Config {
     pub runtime_dir: PathBuf,
     /// Where programs, tables and links are pinned.
     pub bpf_dir: PathBuf,
+    /// What has to outlive a boot.
+    pub state_dir: PathBuf,
+    /// How this host takes part in a mesh, if it does.
+    pub mesh: Option<MeshConfig>,
     /// Mappings that are written by hand, by domain and identifier.
     pub mappings: BTreeMap<(u32, Identifier), Locator>,
 }
@@ -107,8 +116,7 @@ struct File {
     sir_prefix: Spanned<SirPrefix>,
     locator: Spanned<Locator>,
     uplinks: Spanned<Vec<Spanned<InterfaceName>>>,
-    #[serde(default)]
-    locator_spaces: Vec<Spanned<Ipv6Net>>,
+    locator_spaces: Option<Vec<Spanned<Ipv6Net>>>,
     #[serde(default)]
     checksum_mode: ChecksumMode,
     #[serde(default)]
@@ -121,6 +129,9 @@ struct File {
     runtime_dir: Spanned<PathBuf>,
     #[serde(default = "default_bpf_dir")]
     bpf_dir: Spanned<PathBuf>,
+    #[serde(default = "default_state_dir")]
+    state_dir: Spanned<PathBuf>,
+    mesh: Option<mesh::Mesh>,
     #[serde(default)]
     domain: Vec<AnotherDomain>,
     #[serde(default)]
@@ -157,6 +168,10 @@ fn default_runtime_dir() -> Spanned<PathBuf> {
 
 fn default_bpf_dir() -> Spanned<PathBuf> {
     Spanned::new(0..0, PathBuf::from(DEFAULT_BPF_DIR))
+}
+
+fn default_state_dir() -> Spanned<PathBuf> {
+    Spanned::new(0..0, PathBuf::from(DEFAULT_STATE_DIR))
 }
 
 impl Config {
@@ -225,15 +240,17 @@ impl File {
                 format!("is too long: with /{SOCKET_NAME} it may have {MAX_SOCKET_PATH} bytes");
             return Err(Problem::new(&self.runtime_dir, "runtime_dir", reason));
         }
-        if !self.bpf_dir.get_ref().is_absolute() {
-            return Err(Problem::new(&self.bpf_dir, "bpf_dir", "must be an absolute path"));
+        for (path, key) in [(&self.bpf_dir, "bpf_dir"), (&self.state_dir, "state_dir")] {
+            if !path.get_ref().is_absolute() {
+                return Err(Problem::new(path, key, "must be an absolute path"));
+            }
         }
         let mappings = check_mappings(&domains, self.mapping)?;
         Ok(Config {
             node: self.node,
             domains,
             uplinks: check_uplinks(self.uplinks)?,
-            locator_spaces: check_locator_spaces(self.locator_spaces)?,
+            locator_spaces: check_locator_spaces(self.locator_spaces, self.mesh.is_some())?,
             checksum_mode: self.checksum_mode,
             source: self.source,
             path: self.path,
@@ -244,6 +261,8 @@ impl File {
             },
             runtime_dir: self.runtime_dir.into_inner(),
             bpf_dir: self.bpf_dir.into_inner(),
+            state_dir: self.state_dir.into_inner(),
+            mesh: self.mesh.map(mesh::Mesh::check).transpose()?,
             mappings,
         })
     }
@@ -295,8 +314,19 @@ fn check_locator(domains: &[Domain], locator: &Spanned<Locator>) -> Result<(), P
     Ok(())
 }
 
-fn check_locator_spaces(stated: Vec<Spanned<Ipv6Net>>) -> Result<Vec<Ipv6Net>, Problem> {
+/// In a mesh all locators are known. Otherwise somebody has to say where they
+/// are, or containers could address hosts past the overlay.
+fn check_locator_spaces(
+    stated: Option<Vec<Spanned<Ipv6Net>>>,
+    is_in_mesh: bool,
+) -> Result<Vec<Ipv6Net>, Problem> {
     const KEY: &str = "locator_spaces";
+    let Some(stated) = stated.or_else(|| is_in_mesh.then(Vec::new)) else {
+        let reason = "is missing, and there is no `mesh`: name the prefixes that the locators of \
+                      all hosts are taken from, as in [\"2001:db8:a::/48\"]; with [] containers \
+                      can address every locator that no mapping names";
+        return Err(Problem { at: 0, key: KEY, reason: reason.to_owned() });
+    };
     for (index, space) in stated.iter().enumerate() {
         let net = space.get_ref();
         if index == MAX_LOCATOR_SPACES {

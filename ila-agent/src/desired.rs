@@ -22,11 +22,27 @@ pub struct Desired {
     pub locators: BTreeMap<LocatorKey, LocatorValue>,
 }
 
+/// What others have told of themselves.
+#[derive(Debug, Default)]
+pub struct Learned {
+    /// Who lives where.
+    pub mappings: BTreeMap<MappingKey, Locator>,
+    /// To which domain locators belong.
+    pub locators: BTreeMap<Locator, u32>,
+}
+
 impl Desired {
-    /// What `config` says.
+    /// What `config` says, and what was learned where it says nothing.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub fn of(config: &Config, learned: &Learned) -> Self {
         let mut desired = Self::default();
+        for (&locator, &domain) in &learned.locators {
+            desired.add_locator(config, domain, locator);
+        }
+        for (&key, &locator) in &learned.mappings {
+            let (domain, _) = key.parts();
+            desired.mappings.extend(elsewhere(config, domain, locator).map(|value| (key, value)));
+        }
         for (index, domain) in (0..).zip(&config.domains) {
             desired.add_locator(config, index, domain.locator);
         }
@@ -41,10 +57,16 @@ impl Desired {
     }
 
     fn add_locator(&mut self, config: &Config, domain: u32, locator: Locator) {
-        let prefix = config.domains[domain as usize].sir_prefix;
-        let to_sir = config.checksum_mode.to_sir_delta(prefix, locator).value();
-        self.locators.insert(locator.into(), LocatorValue { domain, to_sir, padding: 0 });
+        self.locators.insert(locator.into(), belonging(config, domain, locator));
     }
+}
+
+/// What says that `locator` belongs to a domain.
+#[must_use]
+pub fn belonging(config: &Config, domain: u32, locator: Locator) -> LocatorValue {
+    let prefix = config.domains[domain as usize].sir_prefix;
+    let to_sir = config.checksum_mode.to_sir_delta(prefix, locator).value();
+    LocatorValue { domain, to_sir, padding: 0 }
 }
 
 /// What maps to `locator`; none if that is this host's own in the domain.

@@ -2,8 +2,8 @@
 //! undoing.
 //!
 //! ```text
-//!  add      claim → make link → mapping, then program → raise link → commit
-//!  remove   disconnect → remove link → release
+//!  add      claim → make link → mapping, then program → raise link → commit → announce
+//!  remove   disconnect → withdraw → remove link → release
 //! ```
 //!
 //! The container's record is written first and called ready last; an agent
@@ -16,6 +16,7 @@ use ila_proto::{
 
 use crate::{
     error::Refusal,
+    mesh::{Joining, Membership},
     netlink::{Interface, LinkPlan, Links, Namespace, NetlinkError},
     owner::{Owner, OwnerHandle},
     store::{Progress, Record},
@@ -28,6 +29,8 @@ pub struct Lifecycle {
     pub owner: OwnerHandle,
     /// The links.
     pub links: Links,
+    /// The mesh, if the host is in one.
+    pub mesh: Option<Membership>,
 }
 
 impl Lifecycle {
@@ -51,6 +54,9 @@ impl Lifecycle {
         };
         match &added {
             Ok(container) => {
+                if let Some(mesh) = &self.mesh {
+                    mesh.announce(container).await;
+                }
                 tracing::info!(name = %container.name, address = %container.address, "container added");
             }
             Err(_) => self.release(&container).await,
@@ -61,6 +67,9 @@ impl Lifecycle {
     /// Removes a container and its link.
     pub async fn remove(&self, name: ContainerName) -> Result<Container, Refusal> {
         let container = self.owner.call(move |owner| owner.begin_removal(&name)).await??;
+        if let Some(mesh) = &self.mesh {
+            mesh.withdraw(&container).await;
+        }
         let name = container.name.clone();
         if let Err(error) = self.links.remove(&container.host_interface).await {
             self.owner.call(move |owner| owner.leave(&name)).await?;
@@ -115,6 +124,19 @@ impl Lifecycle {
             }
         }
         self.owner.call(Owner::clear_stale).await?
+    }
+
+    /// Has others know what is here, and the tables what is elsewhere.
+    pub async fn join(
+        &mut self,
+        joining: Joining,
+        sir_prefixes: Vec<SirPrefix>,
+    ) -> Result<(), Refusal> {
+        let containers = self.owner.call(|owner| owner.containers()).await?;
+        let mesh = joining.follow(self.owner.clone(), sir_prefixes);
+        mesh.announce_only(&containers).await;
+        self.mesh = Some(mesh);
+        Ok(())
     }
 
     async fn take_over(

@@ -18,6 +18,7 @@ use ila_agent::{
     desired,
     error::Refusal,
     lifecycle::{self, Lifecycle},
+    mesh::Joining,
     monitor::Monitor,
     netlink::{self, Interface, Links},
     owner::Owner,
@@ -105,6 +106,7 @@ async fn serve(config: Config) -> Result<()> {
     let store = Store::open(runtime_dir.path())?;
     let records = store.read_all()?;
     lifecycle::check_prefixes(&records, &config.domains).map_err(explain)?;
+    let joining = join(&config, address)?;
     let listener = runtime_dir.listen()?;
 
     let served = async {
@@ -115,16 +117,29 @@ async fn serve(config: Config) -> Result<()> {
         let node = config.node.clone();
         let indices = uplinks.iter().map(|it| it.index);
         let named = config.uplinks.iter().cloned().zip(indices).collect();
-        let (owner, owner_task) = Owner::new(config, named, datapath, store, mtu)?.run();
+        let home = joining.as_ref().map(|it| it.certified().home.clone()).unwrap_or_default();
+        let sir_prefixes = config.domains.iter().map(|it| it.sir_prefix).collect();
+        let owner = Owner::new(config, named, datapath, store, mtu)?.at_home_in(&home);
+        let (owner, owner_task) = owner.run();
         let monitor = Monitor::start(owner.clone(), events);
-        let lifecycle = Lifecycle { owner, links };
+        let mut lifecycle = Lifecycle { owner, links, mesh: None };
         lifecycle.adopt(records, mtu).await.map_err(explain)?;
+        if let Some(joining) = joining {
+            lifecycle.join(joining, sir_prefixes).await.map_err(explain)?;
+        }
+        let mesh = lifecycle.mesh.clone();
         tracing::info!(%node, ?hook, mtu, "ready");
+        let owner = lifecycle.owner.clone();
         let end = async {
             told_to_end.await;
             monitor.close();
+            // If the owner is gone, so are its watchers.
+            let _ = owner.call(Owner::end_changes).await;
         };
         api::serve(listener, api::router(lifecycle, monitor.clone()), end).await;
+        if let Some(mesh) = mesh {
+            mesh.leave().await;
+        }
         // Between two calls, never in one. What is attached stays.
         owner_task.abort();
         let _ = owner_task.await;
@@ -134,6 +149,13 @@ async fn serve(config: Config) -> Result<()> {
     .await;
     runtime_dir.remove_socket()?;
     served
+}
+
+/// Finds the mesh, if the host is in one.
+fn join(config: &Config, address: Option<Address>) -> Result<Option<Joining>> {
+    let Some(mesh) = &config.mesh else { return Ok(None) };
+    let node = (config.node.as_str(), &config.domains[..]);
+    Ok(Some(Joining::start(mesh, node, &config.state_dir, address)?))
 }
 
 /// Changes what must be otherwise on the host for packets to pass.

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, 
 
 use ila_proto::{
     gossip::{
-        Certified, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature, Surroundings, Value,
+        Certified, Delta, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature, Surroundings,
+        Value,
         frame::Frame,
         mesh::{Alarm, Effect, Event, LinkId, Mesh, Settings},
         wire,
@@ -19,7 +20,16 @@ use tokio::{
 
 use crate::transport::{Identity, Peer, Transport, TransportError};
 
+mod files;
+mod follow;
+mod member;
 mod own;
+mod report;
+mod snapshot;
+
+pub use files::IdentityError;
+pub use member::{Joining, Membership};
+pub use report::unknown;
 
 /// Events that may wait for the machine; more make whoever brings them wait.
 const WAITING: usize = 1024;
@@ -50,6 +60,14 @@ pub enum MeshError {
     /// What this node has said is no more as it was.
     #[error("{0} is damaged; move it away, and this node starts anew with what it holds")]
     Damaged(PathBuf),
+    /// The node has no identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Nobody would know where to connect to.
+    #[error(
+        "no uplink has a global address; say by `addresses` in [mesh] how others reach this host"
+    )]
+    Unreachable,
     /// The node's own state is not one that others would take.
     #[error("what this node has to say is not true: {0}")]
     Own(#[from] Refused),
@@ -70,6 +88,8 @@ pub struct Start {
     pub seeds: Vec<SocketAddr>,
     /// Where what it says is stored.
     pub file: PathBuf,
+    /// What it knows of others from before.
+    pub remembered: Vec<Delta>,
     /// How the mesh behaves.
     pub settings: Settings,
 }
@@ -91,6 +111,7 @@ enum Input {
 /// How to reach the mesh.
 #[derive(Clone, Debug)]
 pub struct MeshHandle {
+    epoch: Instant,
     inputs: mpsc::Sender<Input>,
     news: broadcast::Sender<News>,
     transport: Transport,
@@ -113,13 +134,17 @@ impl MeshHandle {
         };
         let own = own::resume(&start.file, &record, &mut agent)?;
         let epoch = Instant::now();
-        let mesh = Mesh::new(own, agent, start.settings, Duration::ZERO);
+        let mut mesh = Mesh::new(own, agent, start.settings, Duration::ZERO);
+        for delta in start.remembered {
+            if let Err(refused) = mesh.remember(delta, Duration::ZERO) {
+                tracing::warn!(%refused, "what was stored of a node is left out");
+            }
+        }
         let (inputs, waiting) = mpsc::channel(WAITING);
         let (news, _) = broadcast::channel(NEWS);
-        let handle = Self { inputs, news, transport };
+        let handle = Self { epoch, inputs, news, transport };
         let runner = Runner {
             mesh,
-            epoch,
             handle: handle.clone(),
             links: BTreeMap::new(),
             count: 0,
@@ -141,6 +166,12 @@ impl MeshHandle {
         let call = move |mesh: &mut Mesh<Agent>| drop(reply.send(what(mesh)));
         self.inputs.send(Input::Call(Box::new(call))).await.ok()?;
         answer.await.ok()
+    }
+
+    /// The moment, as the machine counts.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.epoch.elapsed()
     }
 
     /// Tells the machine of something.
@@ -208,7 +239,6 @@ struct Link {
 
 struct Runner {
     mesh: Mesh<Agent>,
-    epoch: Instant,
     handle: MeshHandle,
     links: BTreeMap<LinkId, Link>,
     count: u64,
@@ -219,7 +249,7 @@ struct Runner {
 impl Runner {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         loop {
-            let due = self.mesh.next_deadline().map(|deadline| self.epoch + deadline);
+            let due = self.mesh.next_deadline().map(|deadline| self.handle.epoch + deadline);
             let input = tokio::select! {
                 input = inputs.recv() => input,
                 () = passed(due) => Some(Input::Event(Event::Passed)),
@@ -236,7 +266,7 @@ impl Runner {
 
     fn handle(&mut self, event: Event) {
         let gone = if let Event::Down(link) = event { Some(link) } else { None };
-        for effect in self.mesh.handle(event, self.epoch.elapsed()) {
+        for effect in self.mesh.handle(event, self.handle.now()) {
             match effect {
                 Effect::Wake(link) => {
                     if let Some(link) = self.links.get(&link) {
@@ -253,7 +283,7 @@ impl Runner {
                 }
                 Effect::Store => self.store(),
                 Effect::Alarm(alarm) => tell_of(alarm),
-                Effect::Held(_) | Effect::Node(_) => {}
+                Effect::Held(_) | Effect::Node(_) | Effect::Agreed => {}
             }
             // Nobody may be watching.
             let _ = self.handle.news.send(effect);

@@ -4,7 +4,7 @@
 //! [`crate::lifecycle`], between two calls.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -16,20 +16,26 @@ use ila_proto::{
     addr::{Address, Identifier, IlaAddr, Locator, SirAddr, SirPrefix},
     api::{
         AddContainer, Container, ContainerName, Counter, CounterList, DroppedPacket, ErrorCode,
-        InterfaceCounters, InterfaceName, Mapping, MappingSource, Party, Status,
+        InterfaceCounters, InterfaceName, Mapping, MappingChange, MappingSource, Party, Status,
     },
+    gossip::IdentifierRange,
     translate,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::{
     config::Config,
     datapath::{Counts, Datapath, DatapathError, Role},
-    desired::{Desired, elsewhere},
+    desired::{Desired, Learned, elsewhere},
     error::Refusal,
     netlink,
     store::{Progress, Record, Store},
 };
+
+mod learned;
+
+/// Changes of mappings that somebody who watches may be behind.
+const CHANGES: usize = 4096;
 
 /// Calls that may wait for the owner; more make their callers wait.
 const CALLS: usize = 256;
@@ -85,6 +91,12 @@ pub struct Owner {
     datapath: Datapath,
     store: Store,
     mtu: u32,
+    /// What identifiers are picked from for containers that ask for none.
+    home: Vec<IdentifierRange>,
+    learned: Learned,
+    changes: broadcast::Sender<MappingChange>,
+    /// When the latest mappings to elsewhere were set, the latest last.
+    installed: VecDeque<(MappingKey, Instant)>,
     started: Instant,
     containers: BTreeMap<ContainerName, Entry>,
     holders: BTreeMap<Identifier, ContainerName>,
@@ -95,9 +107,10 @@ pub struct Owner {
 impl Owner {
     /// An owner of nothing but the mappings that the configuration names, which
     /// are in the kernel's table then, in place of those that an earlier agent
-    /// was told. Those to containers here stay for [`Owner::adopt`], whatever the
-    /// configuration says of them, until [`Owner::clear_stale`]. No program is
-    /// attached yet.
+    /// was told. In a mesh what an earlier agent has learned stays until
+    /// [`Owner::settle`]. Mappings to containers here stay for [`Owner::adopt`],
+    /// whatever the configuration says of them, until [`Owner::clear_stale`]. No
+    /// program is attached yet.
     pub fn new(
         config: Config,
         uplinks: Vec<(InterfaceName, u32)>,
@@ -105,7 +118,11 @@ impl Owner {
         store: Store,
         mtu: u32,
     ) -> Result<Self, DatapathError> {
-        let desired = Desired::of(&config);
+        let learned = match config.mesh {
+            Some(_) => Learned::left_in(&datapath.tables, &config)?,
+            None => Learned::default(),
+        };
+        let desired = Desired::of(&config, &learned);
         let stale = datapath.tables.set_elsewhere(&desired.locators, &desired.mappings)?;
         tell_of_stale(stale);
         // Those of an agent that was killed do not listen any more.
@@ -116,11 +133,24 @@ impl Owner {
             datapath,
             store,
             mtu,
+            home: vec![ANYWHERE],
+            learned,
+            changes: broadcast::channel(CHANGES).0,
+            installed: VecDeque::new(),
             started: Instant::now(),
             containers: BTreeMap::new(),
             holders: BTreeMap::new(),
             locators: desired.locators,
         })
+    }
+
+    /// Has identifiers picked from these ranges only, if there are any.
+    #[must_use]
+    pub fn at_home_in(mut self, ranges: &[IdentifierRange]) -> Self {
+        if !ranges.is_empty() {
+            self.home = ranges.to_vec();
+        }
+        self
     }
 
     /// Answers calls until the last handle is gone, or the task is aborted.
@@ -148,7 +178,7 @@ impl Owner {
         let domain = self.check_prefix(sir_prefix)?;
         let identifier = match identifier {
             Some(identifier) => self.check_free(domain, identifier)?,
-            None => pick_identifier(rand::random, |identifier| self.is_known(domain, identifier)),
+            None => pick_identifier(&self.home, rand::random, |it| self.is_known(domain, it)),
         };
         let prefix = self.config.domains[domain as usize].sir_prefix;
         let container = Container {
@@ -201,7 +231,7 @@ impl Owner {
         let containers = self.containers.values();
         let kept = containers.map(|entry| self.key(&entry.container).map(|(_, key)| key));
         let kept = kept.collect::<Result<_, _>>()?;
-        let wanted = Desired::of(&self.config).mappings;
+        let wanted = Desired::of(&self.config, &self.learned).mappings;
         tell_of_stale(self.datapath.tables.settle_mappings(&wanted, &kept)?);
         Ok(self.datapath.clear_stale()?)
     }
@@ -220,6 +250,8 @@ impl Owner {
         let container = self.ready_or_making(name)?.clone();
         self.record(Progress::Ready, &container)?;
         self.insert(State::Ready, container.clone());
+        let (domain, _) = self.key(&container)?;
+        self.tell_of_change(domain, container.identifier);
         Ok(container)
     }
 
@@ -235,6 +267,8 @@ impl Owner {
         self.record(Progress::Unfinished, &container)?;
         self.disconnect(&container)?;
         self.insert(State::Removing, container.clone());
+        let (domain, _) = self.key(&container)?;
+        self.tell_of_change(domain, container.identifier);
         Ok(container)
     }
 
@@ -250,9 +284,10 @@ impl Owner {
     pub fn disconnect(&mut self, container: &Container) -> Result<(), Refusal> {
         self.datapath.detach(&container.host_interface)?;
         let (domain, key) = self.key(container)?;
-        let locator = self.config.mappings.get(&(domain, container.identifier));
+        let stated = self.config.mappings.get(&(domain, container.identifier));
+        let locator = stated.or_else(|| self.learned.mappings.get(&key));
         match locator.and_then(|locator| elsewhere(&self.config, domain, *locator)) {
-            // The configuration knows it elsewhere; it was only held here.
+            // It is known elsewhere; it was only held here.
             Some(elsewhere) => Ok(self.datapath.tables.set_mapping(key, elsewhere)?),
             None => Ok(self.datapath.tables.remove_mapping(key)?),
         }
@@ -284,21 +319,16 @@ impl Owner {
     /// The mappings that the kernel table was given, by address.
     #[must_use]
     pub fn mappings(&self) -> Vec<Mapping> {
-        let elsewhere =
-            self.config.mappings.iter().filter_map(|(&(domain, identifier), &locator)| {
-                let is_here = self.config.domains[domain as usize].locator == locator;
-                let it = ((domain, identifier), (locator, MappingSource::Static));
-                (!is_here).then_some(it)
-            });
-        let mut mappings: BTreeMap<_, _> = elsewhere.collect();
-        for container in self.containers() {
-            if let Ok((domain, _)) = self.key(&container) {
-                let locator = self.config.domains[domain as usize].locator;
-                mappings.insert((domain, container.identifier), (locator, MappingSource::Local));
-            }
-        }
-        let describe = |(key, (locator, source))| self.mapping(key, locator, source);
-        mappings.into_iter().map(describe).collect()
+        let stated = self.config.mappings.keys().copied();
+        let learned = self.learned.mappings.keys().map(|key| key.parts());
+        let here = self.containers.values().filter(|entry| entry.state == State::Ready);
+        let here = here.filter_map(|entry| {
+            let (domain, _) = self.key(&entry.container).ok()?;
+            Some((domain, entry.container.identifier))
+        });
+        let all: BTreeSet<_> = stated.chain(learned).chain(here).collect();
+        let mapping = |(domain, identifier)| self.mapping_of(domain, identifier);
+        all.into_iter().filter_map(mapping).collect()
     }
 
     /// What the counters of all fates stand at.
@@ -381,8 +411,11 @@ impl Owner {
             hook: self.datapath.hook(),
             mtu: self.mtu,
             containers: self.containers().len(),
-            mappings: self.mappings().len(),
+            mappings: self.config.mappings.len()
+                + self.learned.mappings.len()
+                + self.containers().len(),
             uptime_seconds: self.started.elapsed().as_secs(),
+            mesh: None,
         }
     }
 
@@ -427,16 +460,17 @@ impl Owner {
 
     /// The locator that a SIR address is mapped to in the kernel's table.
     fn locator_of(&self, domain: u32, address: SirAddr) -> Option<Locator> {
-        let own = self.config.domains[domain as usize].locator;
-        let holder = self.holders.get(&address.identifier).map(|name| &self.containers[name]);
-        if holder.is_some_and(|holder| {
+        self.mapping_of(domain, address.identifier).map(|mapping| mapping.locator)
+    }
+
+    /// Whether a container here has an identifier, and is not about to go.
+    fn is_here(&self, domain: u32, identifier: Identifier) -> bool {
+        let holder = self.holders.get(&identifier).map(|name| &self.containers[name]);
+        let address = self.config.domains[domain as usize].sir_prefix.address(identifier);
+        holder.is_some_and(|holder| {
             holder.state != State::Removing
                 && Address::from(holder.container.address) == address.into()
-        }) {
-            return Some(own);
-        }
-        let locator = self.config.mappings.get(&(domain, address.identifier))?;
-        (*locator != own).then_some(*locator)
+        })
     }
 
     fn is_own(&self, locator: Locator) -> bool {
@@ -478,6 +512,8 @@ impl Owner {
             locator,
             ila_address: Address::from(ila).into(),
             source,
+            node: None,
+            epoch: None,
         }
     }
 
@@ -500,18 +536,19 @@ impl Owner {
         if let Some(name) = self.holders.get(&identifier) {
             return taken(format!("container `{name}` has it"));
         }
-        let own = self.config.domains[domain as usize].locator;
-        match self.config.mappings.get(&(domain, identifier)) {
-            Some(&locator) if locator != own => {
+        match self.mapping_of(domain, identifier) {
+            Some(Mapping { locator, source: MappingSource::Static, .. }) => {
                 taken(format!("the configuration maps it to {locator}"))
             }
-            _ => Ok(identifier),
+            Some(Mapping { locator, .. }) => taken(format!("it is in use at {locator}")),
+            None => Ok(identifier),
         }
     }
 
     fn is_known(&self, domain: u32, identifier: Identifier) -> bool {
         self.holders.contains_key(&identifier)
             || self.config.mappings.contains_key(&(domain, identifier))
+            || self.mapping_of(domain, identifier).is_some()
     }
 }
 
@@ -547,13 +584,21 @@ fn describe(counts: &Counts) -> Vec<Counter> {
     Fate::ALL.iter().map(counter).collect()
 }
 
-/// Sixty random bits that a container may have and nobody is known to.
+/// All identifiers that a container may have.
+const ANYWHERE: IdentifierRange = IdentifierRange { bits: 1 << 61, length: 4 };
+
+/// Random bits behind the start of one of these ranges, that a container may
+/// have and nobody is known to.
 fn pick_identifier(
+    ranges: &[IdentifierRange],
     mut random: impl FnMut() -> u64,
     is_known: impl Fn(Identifier) -> bool,
 ) -> Identifier {
+    let mut ranges = ranges.iter().cycle();
     loop {
-        let identifier = Identifier::locally_unique(random());
+        let IdentifierRange { bits, length } = *ranges.next().unwrap_or(&ANYWHERE);
+        let rest = random().checked_shr(length.into()).unwrap_or_default();
+        let identifier = Identifier::locally_unique(bits | rest);
         if identifier.check_container().is_ok() && !is_known(identifier) {
             return identifier;
         }
@@ -572,18 +617,26 @@ mod tests {
     #[test]
     fn an_identifier_is_picked_that_is_usable_and_free() {
         let known = Identifier::locally_unique(7);
-        let drawn = [u64::MAX << 16, u64::MAX, 7, u64::MAX - 1, 9];
+        let drawn = [u64::MAX << 20, u64::MAX, 7 << 4, u64::MAX - (1 << 4), 9];
         let mut random = drawn.into_iter();
-        let picked = pick_identifier(|| random.next().expect("five are enough"), |it| it == known);
+        let draw = || random.next().expect("five are enough");
+        let picked = pick_identifier(&[ANYWHERE], draw, |it| it == known);
         assert_eq!(picked.to_string(), "2fff:ffff:ffff:fffe");
         assert_eq!(random.next(), Some(9), "none is drawn in vain");
+    }
+
+    #[test]
+    fn an_identifier_is_picked_at_home() {
+        let home = IdentifierRange { bits: 1 << 61 | 5 << 36, length: 28 };
+        let picked = pick_identifier(&[home], || u64::MAX - (1 << 28), |_| false);
+        assert_eq!(picked.to_string(), "2000:5f:ffff:fffe");
     }
 
     #[test]
     fn identifiers_picked_at_random_are_all_usable_and_differ() {
         let mut picked = std::collections::BTreeSet::new();
         for _ in 0..100_000 {
-            let identifier = pick_identifier(rand::random, |_| false);
+            let identifier = pick_identifier(&[ANYWHERE], rand::random, |_| false);
             assert_eq!(identifier.check_container(), Ok(identifier));
             picked.insert(identifier);
         }

@@ -32,6 +32,9 @@ pub enum Verb {
     /// Which identifier lives on which host
     #[command(subcommand)]
     Mapping(MappingVerb),
+    /// The nodes of the mesh
+    #[command(subcommand)]
+    Node(NodeVerb),
     /// How many packets met which fate on this host
     Counters(CountersArgs),
     /// Show packets as they are dropped, until interrupted
@@ -85,6 +88,21 @@ pub enum MappingVerb {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Show mappings as they change, until interrupted
+    Watch(OutputArgs),
+    /// Show how a mapping has come about, or why there is none
+    Why {
+        /// The identifier, such as 2000:0:0:1
+        identifier: Identifier,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum NodeVerb {
+    /// List the nodes
+    Ls(OutputArgs),
 }
 
 #[derive(Subcommand)]
@@ -187,7 +205,8 @@ pub struct MonitorArgs {
 
 #[derive(ClapArgs)]
 pub struct StatusArgs {
-    /// Wait until the agent answers, at most so long: 5s, 1m
+    /// Wait until the agent answers and, in a mesh, knows what its neighbours do, at most so
+    /// long: 5s, 1m
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub wait: Option<Duration>,
     #[command(flatten)]

@@ -10,14 +10,14 @@ use std::{
 use clap::CommandFactory as _;
 use ila_proto::api::{
     AddContainer, Container, ContainerList, CounterList, DroppedPacket, ErrorCode, ErrorReply,
-    Mapping, MappingList, Status, Versioned,
+    Mapping, MappingChange, MappingList, MappingOrigin, MeshStatus, NodeList, Status, Versioned,
 };
 
 use crate::{
     ca,
     cli::{
         AddArgs, Args, CaVerb, ContainerVerb, CountersArgs, Format, IdentifierChoice, MappingVerb,
-        MonitorArgs, StatusArgs, Verb,
+        MonitorArgs, NodeVerb, OutputArgs, StatusArgs, Verb,
     },
     client::{Client, ClientError, Go},
     output::{self, Print as _},
@@ -48,6 +48,14 @@ pub fn run(args: &Args) -> Result<(), ClientError> {
         }
         Verb::Mapping(MappingVerb::Get { identifier, output }) => {
             client.get::<Mapping>(&format!("/v1/mappings/{identifier}"))?.print(output.format)
+        }
+        Verb::Mapping(MappingVerb::Watch(output)) => watch(&args.socket, *output),
+        Verb::Mapping(MappingVerb::Why { identifier, output }) => {
+            let path = format!("/v1/mappings/{identifier}/origin");
+            client.get::<MappingOrigin>(&path)?.print(output.format)
+        }
+        Verb::Node(NodeVerb::Ls(output)) => {
+            client.get::<NodeList>("/v1/nodes")?.print(output.format)
         }
         Verb::Counters(arguments) => counters(&client, arguments),
         Verb::Monitor(arguments) => monitor(&args.socket, arguments),
@@ -137,6 +145,15 @@ fn monitor(socket: &Path, arguments: &MonitorArgs) -> Result<(), ClientError> {
     })
 }
 
+fn watch(socket: &Path, output: OutputArgs) -> Result<(), ClientError> {
+    Client::new(socket, None).follow("/v1/mapping-changes", |change: Versioned<MappingChange>| {
+        output::line_if_read(match output.format {
+            Format::Table => output::change(&change.reply),
+            Format::Json => output::json(&change)?,
+        })
+    })
+}
+
 fn status(socket: &Path, arguments: &StatusArgs) -> Result<(), ClientError> {
     let ask = |within| Client::new(socket, within).get::<Status>("/v1/status");
     let Some(within) = arguments.wait else {
@@ -145,14 +162,33 @@ fn status(socket: &Path, arguments: &StatusArgs) -> Result<(), ClientError> {
     let started = Instant::now();
     loop {
         let left = within.saturating_sub(started.elapsed());
-        match ask(left.clamp(PAUSE, REPLY_TIME)) {
-            Ok(status) => return status.print(arguments.output.format),
-            Err(last @ ClientError::Unreachable { .. }) if started.elapsed() >= within => {
-                let within = humantime::format_duration(within);
-                return Err(ClientError::NotYet { within, last: last.into() });
-            }
-            Err(ClientError::Unreachable { .. }) => thread::sleep(PAUSE),
+        let last = match ask(left.clamp(PAUSE, REPLY_TIME)) {
+            Ok(status) => match &status.reply.mesh {
+                Some(mesh) if !mesh.converged => not_converged(mesh),
+                _ => return status.print(arguments.output.format),
+            },
+            Err(last @ ClientError::Unreachable { .. }) => last,
             Err(error) => return Err(error),
+        };
+        if started.elapsed() >= within {
+            let within = humantime::format_duration(within);
+            return Err(ClientError::NotYet { within, last: last.into() });
         }
+        thread::sleep(PAUSE);
     }
+}
+
+/// What a mesh waits for.
+fn not_converged(mesh: &MeshStatus) -> ClientError {
+    let MeshStatus { nodes, links, refused, .. } = mesh;
+    let (message, hint) = match refused {
+        Some(reason) => (format!("the kernel's tables are behind: {reason}"), None),
+        None if *links == 0 => {
+            let message = format!("no connection to any other of the {nodes} nodes known");
+            (message, Some("see where they are with: ila-ctl node ls"))
+        }
+        None => (format!("no neighbour knows just the same yet, of {links} connected"), None),
+    };
+    let hint = hint.map(str::to_owned);
+    ClientError::Refused(ErrorReply { code: ErrorCode::Busy, message, hint })
 }

@@ -8,8 +8,9 @@ use std::{
 
 use comfy_table::{CellAlignment, Table, presets};
 use ila_proto::api::{
-    Container, ContainerList, CounterList, Domain, DroppedPacket, Hook, Mapping, MappingList,
-    MappingSource, Party, Status, Versioned,
+    Container, ContainerList, CounterList, Domain, DroppedPacket, Hook, Mapping, MappingChange,
+    MappingList, MappingOrigin, MappingSource, MeshStatus, Node, NodeList, NodeState, Party,
+    Status, Versioned,
 };
 use serde::Serialize;
 
@@ -79,6 +80,17 @@ pub fn sentence(packet: &DroppedPacket) -> String {
     parts.join(" ")
 }
 
+/// What has become of a mapping, in one line.
+pub fn change(change: &MappingChange) -> String {
+    let MappingChange { identifier, address, mapping } = change;
+    match mapping {
+        None => format!("{identifier} ({address}) is nowhere"),
+        Some(it) => {
+            format!("{identifier} ({address}) is at {} ({})", it.locator, source(it.source))
+        }
+    }
+}
+
 /// An address, and whom it means.
 fn stated((address, party): (Ipv6Addr, &Option<Party>)) -> String {
     match party {
@@ -138,13 +150,16 @@ impl Tabular for Mapping {
             ("locator", self.locator.to_string()),
             ("on the wire", self.ila_address.to_string()),
             ("source", source(self.source).to_owned()),
+            ("node", self.node.as_ref().map(ToString::to_string).unwrap_or_default()),
+            ("epoch", self.epoch.map(|it| it.to_string()).unwrap_or_default()),
         ])
     }
 }
 
 impl Tabular for MappingList {
     fn table(&self) -> Table {
-        let mut table = columns(["IDENTIFIER", "ADDRESS", "LOCATOR", "ON THE WIRE", "SOURCE"]);
+        let mut table =
+            columns(["IDENTIFIER", "ADDRESS", "LOCATOR", "ON THE WIRE", "SOURCE", "NODE", "EPOCH"]);
         for mapping in &self.mappings {
             table.add_row([
                 mapping.identifier.to_string(),
@@ -152,7 +167,88 @@ impl Tabular for MappingList {
                 mapping.locator.to_string(),
                 mapping.ila_address.to_string(),
                 source(mapping.source).to_owned(),
+                mapping.node.as_ref().map(ToString::to_string).unwrap_or_default(),
+                mapping.epoch.map(|it| it.to_string()).unwrap_or_default(),
             ]);
+        }
+        table
+    }
+}
+
+impl Tabular for NodeList {
+    fn table(&self) -> Table {
+        let mut table = columns([
+            "NAME",
+            "STATE",
+            "ROUND TRIP",
+            "HEARD",
+            "MAPPINGS",
+            "VERSION",
+            "LOCATOR",
+            "ADDRESS",
+        ]);
+        for node in &self.nodes {
+            let domains = node.domains.iter().map(|it| it.locator.to_string());
+            let addresses = node.addresses.iter().map(ToString::to_string);
+            table.add_row([
+                node.name.to_string(),
+                node_state(node.state).to_owned(),
+                node.round_trip_micros.map(micros).unwrap_or_default(),
+                ago(node),
+                node.mappings.to_string(),
+                printable(&node.version),
+                domains.collect::<Vec<_>>().join(" "),
+                addresses.collect::<Vec<_>>().join(" "),
+            ]);
+        }
+        table
+    }
+}
+
+impl Tabular for MappingOrigin {
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        let mut row = |key: &str, value: String| drop(table.add_row([key.to_owned(), value]));
+        match &self.mapping {
+            None => row("mapping", "none: the programs know nobody of that identifier".to_owned()),
+            Some(mapping) => {
+                row("mapping", format!("{} at {}", mapping.address, mapping.locator));
+                row("source", source(mapping.source).to_owned());
+            }
+        }
+        if let Some(node) = self.holder.as_ref().filter(|it| it.state == NodeState::This) {
+            row("said by", format!("{} (this)", node.name));
+        } else if let Some(node) = &self.holder {
+            row("said by", format!("{} ({})", node.name, node_state(node.state)));
+            row("last heard of it", ago(node));
+            row(
+                "its news come by",
+                match &self.by {
+                    Some(by) if *by == node.name => "a connection to it".to_owned(),
+                    Some(by) => format!("node {by}"),
+                    None => "any connection".to_owned(),
+                },
+            );
+        } else if !self.mapping.as_ref().is_some_and(|it| it.source != MappingSource::Mesh) {
+            row("said by", "nobody in the mesh".to_owned());
+        }
+        if let Some(right) = &self.right {
+            row(
+                "by right of",
+                match right.as_str() {
+                    "home" => "its home range".to_owned(),
+                    "granted" => "the authority's grant".to_owned(),
+                    _ => "none: whoever has one takes it over".to_owned(),
+                },
+            );
+        }
+        if !self.disputed_by.is_empty() {
+            let names: Vec<_> = self.disputed_by.iter().map(ToString::to_string).collect();
+            row("disputed by", names.join(" "));
+        }
+        if let Some(installed) = self.installed_millis {
+            row("told the programs", format!("{} ago", millis(installed)));
         }
         table
     }
@@ -188,7 +284,7 @@ impl Tabular for Status {
             domains.iter().map(|domain| text(domain)).collect::<Vec<_>>().join(" ")
         };
         let uplinks: Vec<_> = self.uplinks.iter().map(ToString::to_string).collect();
-        pairs([
+        let mut table = pairs([
             ("node", self.node.to_string()),
             ("version", self.version.clone()),
             ("SIR prefix", each(|domain| domain.sir_prefix.to_string())),
@@ -202,7 +298,25 @@ impl Tabular for Status {
             ("containers", self.containers.to_string()),
             ("mappings", self.mappings.to_string()),
             ("uptime", format!("{} s", self.uptime_seconds)),
-        ])
+        ]);
+        if let Some(mesh) = &self.mesh {
+            add_mesh(&mut table, mesh);
+        }
+        table
+    }
+}
+
+fn add_mesh(table: &mut Table, mesh: &MeshStatus) {
+    let mut row = |key: &str, value: String| drop(table.add_row([key.to_owned(), value]));
+    let converged = if mesh.converged { "converged" } else { "not converged" };
+    let MeshStatus { nodes, down, links, taken, duplicates, repairs, .. } = mesh;
+    row("mesh", format!("{converged}, {nodes} nodes, {down} down, {links} connected"));
+    row("news", format!("{taken} taken, {duplicates} duplicates, {repairs} repaired"));
+    for rejected in &mesh.rejected {
+        row("rejected", format!("{}: {}", rejected.count, rejected.reason));
+    }
+    if let Some(refused) = &mesh.refused {
+        row("tables", printable(refused));
     }
 }
 
@@ -230,7 +344,38 @@ const fn source(source: MappingSource) -> &'static str {
     match source {
         MappingSource::Local => "local",
         MappingSource::Static => "static",
+        MappingSource::Mesh => "mesh",
     }
+}
+
+const fn node_state(state: NodeState) -> &'static str {
+    match state {
+        NodeState::This => "this",
+        NodeState::Alive => "alive",
+        NodeState::Down => "down",
+        NodeState::Hidden => "hidden",
+    }
+}
+
+/// How long ago something of a node was heard.
+fn ago(node: &Node) -> String {
+    match node.state {
+        NodeState::This => String::new(),
+        _ => format!("{} ago", millis(node.heard_millis)),
+    }
+}
+
+fn millis(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0 => format!("{millis} ms"),
+        1..600 => format!("{seconds} s"),
+        _ => format!("{} min", seconds / 60),
+    }
+}
+
+fn micros(micros: u64) -> String {
+    format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10)
 }
 
 const fn hook(hook: Hook) -> &'static str {

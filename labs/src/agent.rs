@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    net::SocketAddrV6,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -13,9 +14,9 @@ use serde::Serialize;
 use std::os::unix::process::CommandExt as _;
 
 use crate::{
-    ChecksumMode, Domain, Error, Hook, Host, Identifier, LabName, PathMode, Prefix, SourceMode,
-    Topology, bpf_dir, error::Doing as _, lab_dir::LabDir, netns::Netns, network, programs,
-    wait_until,
+    ChecksumMode, Domain, Error, Hook, Host, Identifier, LabName, Mappings, PathMode, Prefix,
+    SourceMode, Topology, bpf_dir, error::Doing as _, identity::Authority, lab_dir::LabDir,
+    netns::Netns, network, programs, wait_until,
 };
 
 /// How long an agent may take to answer after its start, on an emulated machine.
@@ -95,6 +96,11 @@ impl AgentDir {
         self.path.join("agent.log")
     }
 
+    /// Its key and certificates.
+    pub fn identity(&self) -> PathBuf {
+        self.path.join("identity")
+    }
+
     /// Where it listens.
     pub fn socket(&self) -> PathBuf {
         self.path.join("agent.sock")
@@ -119,17 +125,20 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Writes the configuration of the agent of `host` and starts it in
-    /// `netns`.
+    /// Writes the configuration of the agent of `host`, has it certified if
+    /// there is an authority, and starts it in `netns`.
     pub fn start(
         program: &Path,
-        topology: &Topology,
-        host: &Host,
+        (topology, host): (&Topology, &Host),
+        authority: Option<&Authority<'_>>,
         dir: AgentDir,
         netns: Netns,
     ) -> Result<Self, Error> {
         let making = || format!("write into {}", dir.path().display());
         fs::create_dir(dir.path()).doing(making)?;
+        if let Some(authority) = authority {
+            authority.issue(topology, host, &dir.identity())?;
+        }
         fs::write(dir.config(), config(topology, host, &dir)).doing(making)?;
         let log = File::create(dir.log()).doing(making)?;
         let errors = log.try_clone().doing(making)?;
@@ -215,6 +224,15 @@ impl Agent {
         wait_until(REAP, "the end", || self.child.try_wait().transpose()).ok();
     }
 
+    /// How many mappings it has.
+    pub fn mappings(&self, ctl: &Path, interrupted: &AtomicBool) -> Result<Option<u64>, Error> {
+        let mut command = self.ctl(ctl);
+        command.args(["status", "-o", "json"]);
+        let output = programs::run(command, START, interrupted)?;
+        let status: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
+        Ok(status.and_then(|status| status["mappings"].as_u64()))
+    }
+
     fn ctl(&self, program: &Path) -> Command {
         ctl(program, &self.dir, &self.netns)
     }
@@ -250,9 +268,21 @@ struct Config<'a> {
     source: Option<SourceMode>,
     runtime_dir: &'a Path,
     bpf_dir: &'a Path,
+    state_dir: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locator_spaces: Option<[&'static str; 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mesh: Option<Mesh>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     domain: &'a Vec<Domain>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     mapping: Vec<Mapping>,
+}
+
+#[derive(Serialize)]
+struct Mesh {
+    identity: PathBuf,
+    seeds: Vec<SocketAddrV6>,
 }
 
 #[derive(Serialize)]
@@ -263,8 +293,14 @@ struct Mapping {
     locator: Prefix,
 }
 
-/// The configuration of the agent of `host`, which has to know where the
-/// containers of all other hosts are, as far as it serves their SIR prefixes.
+/// How many others an agent is told of, to find the mesh by: more than one, as
+/// that may be down.
+const SEEDS: usize = 2;
+
+/// The UDP port of the mesh.
+const PORT: u16 = 7741;
+
+/// The configuration of the agent of `host`.
 fn config(topology: &Topology, host: &Host, dir: &AgentDir) -> String {
     let config = Config {
         node: &host.name,
@@ -277,20 +313,41 @@ fn config(topology: &Topology, host: &Host, dir: &AgentDir) -> String {
         source: topology.source,
         runtime_dir: dir.path(),
         bpf_dir: &dir.pins,
+        state_dir: dir.path().join("state"),
+        // All locators that there are have a mapping.
+        locator_spaces: (topology.mappings == Mappings::Static).then_some([]),
+        mesh: (topology.mappings == Mappings::Mesh)
+            .then(|| Mesh { identity: dir.identity(), seeds: seeds(topology, host) }),
         domain: &host.domains,
-        mapping: topology
-            .containers()
-            .filter(|(other, _)| other.name != host.name)
-            .map(|(other, container)| (container, topology.domain_of(other, container)))
-            .filter(|(_, there)| topology.domains(host).any(|it| it.sir_prefix == there.sir_prefix))
-            .map(|(container, there)| Mapping {
-                sir_prefix: container.sir_prefix,
-                identifier: container.identifier,
-                locator: there.locator,
-            })
-            .collect(),
+        mapping: match topology.mappings {
+            Mappings::Mesh => Vec::new(),
+            Mappings::Static => mappings(topology, host),
+        },
     };
     toml::to_string(&config).expect("these values are what TOML has")
+}
+
+/// Where the first other hosts are.
+fn seeds(topology: &Topology, host: &Host) -> Vec<SocketAddrV6> {
+    let others = topology.hosts.iter().filter(|other| other.name != host.name);
+    let addresses = others.filter_map(|other| network::host_address(topology, &other.name));
+    addresses.take(SEEDS).map(|address| SocketAddrV6::new(address, PORT, 0, 0)).collect()
+}
+
+/// Where the containers of all other hosts are, as far as this one serves their
+/// SIR prefixes.
+fn mappings(topology: &Topology, host: &Host) -> Vec<Mapping> {
+    topology
+        .containers()
+        .filter(|(other, _)| other.name != host.name)
+        .map(|(other, container)| (container, topology.domain_of(other, container)))
+        .filter(|(_, there)| topology.domains(host).any(|it| it.sir_prefix == there.sir_prefix))
+        .map(|(container, there)| Mapping {
+            sir_prefix: container.sir_prefix,
+            identifier: container.identifier,
+            locator: there.locator,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -298,8 +355,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_agent_is_told_who_it_is_and_where_others_are() {
+        let topology = Topology::builtin("three-hosts").unwrap();
+        let dir = AgentDir::new(&"try".parse().unwrap(), "h2");
+        let told = config(&topology, &topology.hosts[1], &dir);
+        let expected = r#"
+[mesh]
+identity = "/run/ila-lab/try/h2/identity"
+seeds = ["[2001:db8:ffff:1::2]:7741", "[2001:db8:ffff:3::2]:7741"]
+"#;
+        assert!(told.ends_with(expected), "{told}");
+    }
+
+    #[test]
     fn an_agent_is_told_of_the_other_hosts_containers() {
         let mut topology = Topology::builtin("two-hosts").unwrap();
+        topology.mappings = Mappings::Static;
         let dir = AgentDir::new(&"try".parse().unwrap(), "h1");
         let expected = r#"node = "h1"
 sir_prefix = "fd00:db8:0:1::/64"
@@ -307,6 +378,8 @@ locator = "2001:db8:a:1::/64"
 uplinks = ["up0"]
 runtime_dir = "/run/ila-lab/try/h1"
 bpf_dir = "/sys/fs/bpf/ila-lab/try/h1"
+state_dir = "/run/ila-lab/try/h1/state"
+locator_spaces = []
 
 [[mapping]]
 identifier = "2000:0:0:b1"
@@ -334,6 +407,7 @@ locator = "2001:db8:b:1::/64"
     #[test]
     fn an_agent_is_told_of_the_sir_prefixes_that_its_host_serves() {
         let mut topology = Topology::builtin("two-hosts").unwrap();
+        topology.mappings = Mappings::Static;
         let dir = AgentDir::new(&"try".parse().unwrap(), "h1");
         let domain = |sir_prefix: &str, locator: &str| Domain {
             sir_prefix: sir_prefix.parse().unwrap(),

@@ -53,6 +53,7 @@ pub fn run(name: &str, options: &Options) -> Result<()> {
     show("h1", lab.ctl("h1")?.args(["container", "ls"]))?;
 
     title(3, "Every host knows on which host each identifier lives")?;
+    lab.await_containers()?;
     say!("ADDRESS is what containers use, ON THE WIRE what takes its place between hosts.\n");
     show("h1", lab.ctl("h1")?.args(["mapping", "ls"]))?;
 

@@ -14,9 +14,10 @@ use std::{
 };
 
 use crate::{
-    Error, Host, LabName, Topology,
+    Error, Host, LabName, Mappings, Topology,
     agent::{self, Agent, AgentDir},
     error::Doing as _,
+    identity::Authority,
     ip::Ip,
     lab_dir::{self, LabDir},
     netns::{self, Netns},
@@ -208,17 +209,22 @@ impl Lab {
             nft::refuse_sources(nft, dir, &router.path())?;
         }
 
-        for host in &self.plan.topology.hosts {
+        let topology = &self.plan.topology;
+        let authority = (topology.mappings == Mappings::Mesh)
+            .then(|| Authority::make(&programs.ctl, dir.path(), interrupted))
+            .transpose()?;
+        for host in &topology.hosts {
             check()?;
             let (dir, netns) = (self.agent_dir(&host.name)?, self.node(&host.name)?.netns);
-            let topology = &self.plan.topology;
-            self.agents.push(Agent::start(&programs.agent, topology, host, dir, netns)?);
+            let it = (topology, host);
+            self.agents.push(Agent::start(&programs.agent, it, authority.as_ref(), dir, netns)?);
         }
         for agent in &mut self.agents {
             agent.await_ready(&programs.ctl, interrupted)?;
         }
         if !options.no_register {
             self.register(&programs.ctl, interrupted)?;
+            self.await_mappings(&programs.ctl, interrupted)?;
         }
         check()?;
         self.plan.ready = true;
@@ -241,6 +247,30 @@ impl Lab {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
         })
+    }
+
+    /// Waits until each host knows all containers that it can reach.
+    pub fn await_containers(&self) -> Result<(), Error> {
+        let ctl = programs::ours(CTL, self.bin_dir.as_deref())?;
+        self.await_mappings(&ctl, &AtomicBool::new(false))
+    }
+
+    fn await_mappings(&self, ctl: &Path, interrupted: &AtomicBool) -> Result<(), Error> {
+        const SPREADING: Duration = Duration::from_secs(30);
+        let topology = &self.plan.topology;
+        for (host, agent) in topology.hosts.iter().zip(&self.agents) {
+            let is_reached = |(other, it): &(&Host, &crate::Container)| {
+                let wanted = topology.domain_of(other, it).sir_prefix;
+                topology.domains(host).any(|domain| domain.sir_prefix == wanted)
+            };
+            let wanted = topology.containers().filter(is_reached).count() as u64;
+            let what = format!("{wanted} mappings at host `{}`", host.name);
+            wait_until(SPREADING, &what, || {
+                let known = agent.mappings(ctl, interrupted).transpose()?;
+                known.map(|known| (known >= wanted).then_some(())).transpose()
+            })??;
+        }
+        Ok(())
     }
 
     fn undo(&mut self, cause: Error, dir: LabDir, ip: PathBuf) -> Error {

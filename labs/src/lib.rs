@@ -43,6 +43,7 @@ mod bpf_dir;
 mod capture;
 mod error;
 mod helper;
+mod identity;
 mod initrd;
 mod ip;
 mod lab;
@@ -70,7 +71,7 @@ pub use plan::{LabName, NodeKind, ROUTER};
 pub use stream::{Report, Stream};
 pub use take_down::take_down;
 pub use topology::{
-    ChecksumMode, Container, Domain, Hook, Host, PathMode, Router, SourceMode, Topology,
+    ChecksumMode, Container, Domain, Hook, Host, Mappings, PathMode, Router, SourceMode, Topology,
     TopologyError,
 };
 pub use vm::{Answer, Vm, VmError, quote};

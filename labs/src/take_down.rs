@@ -7,6 +7,7 @@ use crate::{
     agent::AgentDir,
     bpf_dir,
     error::Doing as _,
+    identity,
     ip::Ip,
     lab_dir::LabDir,
     mounts,
@@ -62,11 +63,12 @@ fn clear_planned(plan: &Plan, dir: &LabDir, ip: &Ip<'_>) -> Result<Vec<PathBuf>,
         netns::remove(&path, &mark)?;
     }
     mounts::unmount_below(dir.path())?;
-    for host in plan.nodes_of(NodeKind::Host) {
-        let agent = AgentDir::new(&plan.lab, &host.name);
-        match fs::remove_dir_all(agent.path()) {
+    let agents = plan.nodes_of(NodeKind::Host).map(|host| AgentDir::new(&plan.lab, &host.name));
+    let made = agents.map(|agent| agent.path().to_owned()).chain([identity::authority(dir.path())]);
+    for made in made {
+        match fs::remove_dir_all(&made) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            removed => removed.doing(|| format!("remove {}", agent.path().display()))?,
+            removed => removed.doing(|| format!("remove {}", made.display()))?,
         }
     }
     bpf_dir::remove(&plan.lab)?;

@@ -25,6 +25,9 @@ pub struct Topology {
     pub sir_prefix: Prefix,
     /// How agents keep checksums right; without it they decide.
     pub checksum_mode: Option<ChecksumMode>,
+    /// How agents know of the containers of other hosts.
+    #[serde(default)]
+    pub mappings: Mappings,
     /// By which hook agents attach their programs; without it they decide.
     pub hook: Option<Hook>,
     /// By which path agents send packets on; without it they decide.
@@ -93,6 +96,17 @@ pub struct Container {
     pub identifier: Identifier,
     /// Its SIR prefix; without one it has that of the topology.
     pub sir_prefix: Option<Prefix>,
+}
+
+/// How agents know of the containers of other hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mappings {
+    /// They tell each other.
+    #[default]
+    Mesh,
+    /// It stands in their configurations.
+    Static,
 }
 
 /// How checksums are kept right.

@@ -352,6 +352,12 @@ impl MappingKey {
         let identifier = identifier.bits() & ((1 << Self::DOMAIN_SHIFT) - 1);
         Some(Self((domain as u64) << Self::DOMAIN_SHIFT | identifier))
     }
+
+    /// The domain and the identifier that it is the key of.
+    #[must_use]
+    pub const fn parts(self) -> (u32, Identifier) {
+        ((self.0 >> Self::DOMAIN_SHIFT) as u32, Identifier::locally_unique(self.0))
+    }
 }
 
 impl MappingValue {

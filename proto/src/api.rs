@@ -9,6 +9,9 @@
 //! | `DELETE /v1/containers/NAME` | | [`Container`], as it was |
 //! | `GET /v1/mappings` | | [`MappingList`] |
 //! | `GET /v1/mappings/IDENTIFIER` | | [`Mapping`] |
+//! | `GET /v1/mappings/IDENTIFIER/origin` | | [`MappingOrigin`] |
+//! | `GET /v1/mapping-changes` | | a [`MappingChange`] a line, for as long as the client reads |
+//! | `GET /v1/nodes` | | [`NodeList`] |
 //! | `GET /v1/counters` | | [`CounterList`] |
 //! | `GET /v1/drops` | | a [`DroppedPacket`] a line, for as long as the client reads |
 //!
@@ -27,7 +30,9 @@ use crate::{
     translate::ChecksumMode,
 };
 
+mod mesh;
 mod name;
+pub use mesh::{MappingOrigin, MeshStatus, Node, NodeList, NodeState, Rejected};
 pub use name::{ContainerName, InterfaceName, NameError, NodeName};
 
 /// The version that every reply carries.
@@ -44,6 +49,9 @@ pub const DEFAULT_RUNTIME_DIR: &str = "/run/ila";
 
 /// Where an agent pins its programs that was told nothing else.
 pub const DEFAULT_BPF_DIR: &str = "/sys/fs/bpf/ila";
+
+/// Where an agent keeps what has to outlive a boot that was told nothing else.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/ila";
 
 /// The agent's configuration where nothing else is said.
 pub const DEFAULT_CONFIG: &str = "/etc/ila/agent.toml";
@@ -134,6 +142,8 @@ pub enum MappingSource {
     Local,
     /// The configuration.
     Static,
+    /// Another node, by the mesh.
+    Mesh,
 }
 
 /// Where an identifier lives.
@@ -149,6 +159,24 @@ pub struct Mapping {
     pub ila_address: Ipv6Addr,
     /// Who says so.
     pub source: MappingSource,
+    /// The node that has it, if that is known by the mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
+    /// How often it has changed hands, as far as that is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u32>,
+}
+
+/// A mapping that has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MappingChange {
+    /// Who is meant.
+    pub identifier: Identifier,
+    /// Its SIR address.
+    pub address: Ipv6Addr,
+    /// Where it is now; none if nobody has it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Mapping>,
 }
 
 /// All mappings that the kernel programs were given, by identifier.
@@ -294,6 +322,9 @@ pub struct Status {
     pub mappings: usize,
     /// Seconds since the agent started.
     pub uptime_seconds: u64,
+    /// How the mesh is; none if the host is in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<MeshStatus>,
 }
 
 /// Why the agent refused, for programs to match on.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -5,6 +7,7 @@ node = "h1"
 sir_prefix = "fd00:db8:0:1::/64"
 locator = "2001:db8:a:1::/64"
 uplinks = ["up0", "up1"]
+locator_spaces = []
 
 [[mapping]]
 identifier = "2000:0:0:b1"
@@ -60,12 +63,12 @@ fn errors_name_the_line_the_key_and_the_reason() {
         (uplinks, r#"uplinks = ["up0", "up0"]"#, "5", &["`uplinks`", "up0 is named twice"]),
         (uplinks, r#"uplinks = ["a/b"]"#, "5", &["uplinks", "`a/b` cannot be an interface"]),
         (uplinks, r#"uplinks = ["sixteen-bytes-ab"]"#, "5", &["sixteen-bytes-ab", "15 bytes"]),
-        (identifier, r#"identifier = "2000:0:0:0""#, "8", &["identifier", "last group is 0"]),
-        (identifier, r#"identifier = "2000:0:0:ffff""#, "8", &["identifier", "0 or ffff"]),
-        (identifier, r#"identifier = "0:0:0:1""#, "8", &["identifier", "type 1"]),
-        (identifier, r#"identifier = "3000:0:0:1""#, "8", &["identifier", "C-bit"]),
-        (identifier, r#"identifier = "2000::1""#, "8", &["identifier", "not an identifier"]),
-        (r#""2001:db8:b:2::/64""#, r#""fd00:db8:0:1::/64""#, "9", &["`locator`", "SIR prefix"]),
+        (identifier, r#"identifier = "2000:0:0:0""#, "9", &["identifier", "last group is 0"]),
+        (identifier, r#"identifier = "2000:0:0:ffff""#, "9", &["identifier", "0 or ffff"]),
+        (identifier, r#"identifier = "0:0:0:1""#, "9", &["identifier", "type 1"]),
+        (identifier, r#"identifier = "3000:0:0:1""#, "9", &["identifier", "C-bit"]),
+        (identifier, r#"identifier = "2000::1""#, "9", &["identifier", "not an identifier"]),
+        (r#""2001:db8:b:2::/64""#, r#""fd00:db8:0:1::/64""#, "10", &["`locator`", "SIR prefix"]),
     ];
     for (good, bad, line, says) in cases {
         assert!(GOOD.contains(good), "{good}");
@@ -86,7 +89,7 @@ fn a_mapping_given_twice_is_an_error_at_the_second() {
     let twice =
         format!("{GOOD}\n[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:c::/64\"");
     let error = parse(&twice).expect_err("two locators for one").to_string();
-    assert!(error.contains("line 12: `identifier`: 2000:0:0:b1 is mapped twice"), "{error}");
+    assert!(error.contains("line 13: `identifier`: 2000:0:0:b1 is mapped twice"), "{error}");
 }
 
 #[test]
@@ -101,11 +104,11 @@ fn a_host_serves_several_sir_prefixes_each_with_its_own_locator() {
     assert_eq!(config.mappings.len(), 2);
     assert_eq!(config.domain_of("fd00:db8:0:2::/64".parse().expect("a prefix")), Some(1));
     for (found, bad, line, says) in [
-        ("fd00:db8:0:2::/64", "fd00:db8:0:1::/64", 11, "`sir_prefix`: is stated twice"),
-        ("2001:db8:a:2::/64", "2001:db8:a:1::/64", 12, "`locator`: is that of another SIR prefix"),
-        ("2001:db8:a:2::/64", "fd00:db8:0:1::/64", 12, "`locator`: is a SIR prefix"),
-        ("2001:db8:b:3::/64", "2001:db8:b:2::/64", 16, "`locator`: is that of another SIR prefix"),
-        ("2001:db8:b:3::/64", "2001:db8:a:1::/64", 16, "`locator`: is that of another SIR prefix"),
+        ("fd00:db8:0:2::/64", "fd00:db8:0:1::/64", 12, "`sir_prefix`: is stated twice"),
+        ("2001:db8:a:2::/64", "2001:db8:a:1::/64", 13, "`locator`: is that of another SIR prefix"),
+        ("2001:db8:a:2::/64", "fd00:db8:0:1::/64", 13, "`locator`: is a SIR prefix"),
+        ("2001:db8:b:3::/64", "2001:db8:b:2::/64", 17, "`locator`: is that of another SIR prefix"),
+        ("2001:db8:b:3::/64", "2001:db8:a:1::/64", 17, "`locator`: is that of another SIR prefix"),
     ] {
         let error = parse(&good.replacen(found, bad, 1)).expect_err(bad).to_string();
         assert!(error.contains(&format!("line {line}: {says}")), "{bad}: {error}");
@@ -113,7 +116,7 @@ fn a_host_serves_several_sir_prefixes_each_with_its_own_locator() {
     let (start, end) = good.split_at(good.rfind("fd00:db8:0:2").expect("it is there"));
     let foreign = format!("{start}{}", end.replacen("fd00:db8:0:2", "fd00:db8:0:3", 1));
     let error = parse(&foreign).expect_err("a prefix of others").to_string();
-    assert!(error.contains("line 14: `sir_prefix`: is none that this host serves"), "{error}");
+    assert!(error.contains("line 15: `sir_prefix`: is none that this host serves"), "{error}");
 }
 
 #[test]
@@ -175,7 +178,9 @@ fn there_are_no_more_mappings_and_locators_than_the_tables_have_room_for() {
 
 #[test]
 fn locators_are_taken_from_prefixes_that_are_no_longer_than_they_are() {
-    let with = |spaces: &str| parse(&format!("locator_spaces = [{spaces}]\n{GOOD}"));
+    const NONE: &str = "locator_spaces = []";
+    let stated = |line: &str| parse(&format!("{line}\n{}", GOOD.replacen(NONE, "", 1)));
+    let with = |spaces: &str| stated(&format!("locator_spaces = [{spaces}]"));
     let config = with(r#""2001:db8::/32", "2001:db9:1:2::/64""#).expect("both are prefixes");
     assert_eq!(config.locator_spaces.len(), 2);
     for (bad, says) in [
@@ -189,6 +194,42 @@ fn locators_are_taken_from_prefixes_that_are_no_longer_than_they_are() {
     }
     let error = with(r#""2001:db8::""#).expect_err("no length").to_string();
     assert!(error.contains("line 1") && error.contains("locator_spaces"), "{error}");
+}
+
+#[test]
+fn a_host_in_no_mesh_has_to_be_told_where_locators_are() {
+    const NONE: &str = "locator_spaces = []";
+    let without = GOOD.replacen(NONE, "", 1);
+    let error = parse(&without).expect_err("nobody knows").to_string();
+    assert!(error.contains("`locator_spaces`: is missing, and there is no `mesh`"), "{error}");
+    let mesh = format!("{without}[mesh]\nidentity = \"/etc/ila/identity\"\n");
+    assert_eq!(parse(&mesh).expect("the mesh knows").locator_spaces, []);
+}
+
+#[test]
+fn a_mesh_has_documented_defaults_and_addresses_that_can_be_reached() {
+    let with = |lines: &str| parse(&format!("{GOOD}[mesh]\n{lines}"));
+    let mesh = with("identity = \"/i\"").expect("it is valid").mesh.expect("it is stated");
+    let expected = MeshConfig {
+        identity: "/i".into(),
+        listen: "[::]:7741".parse().expect("an address"),
+        addresses: Vec::new(),
+        seeds: Vec::new(),
+        grace: Duration::from_secs(60),
+    };
+    assert_eq!(mesh, expected);
+    assert_eq!(parse(GOOD).expect("it is valid").mesh, None);
+    for (bad, line, says) in [
+        ("identity = \"i\"", 12, "`identity`: must be an absolute path"),
+        ("identity = \"/i\"\nseeds = [\"[::]:1\"]", 13, "`seeds`: nobody can connect to [::]:1"),
+        ("identity = \"/i\"\naddresses = [\"[::1]:0\"]", 13, "`addresses`: nobody can"),
+        ("identity = \"/i\"\nseeds = [\"[ff02::1]:9\"]", 13, "`seeds`: nobody can"),
+        ("identity = \"/i\"\nseeds = [\"host\"]", 13, "invalid socket address"),
+        ("listen = \"[::]:1\"", 11, "missing field `identity`"),
+    ] {
+        let error = with(bad).expect_err(bad).to_string();
+        assert!(error.contains(&format!("line {line}")) && error.contains(says), "{bad}: {error}");
+    }
 }
 
 #[test]

@@ -123,6 +123,11 @@ impl Tables {
         gone_is_fine(self.mappings.remove(&Plain(key))).map_err(error(MAP_MAPPINGS))
     }
 
+    /// Forgets many mappings at once; those that were not known are fine.
+    pub fn remove_mappings(&mut self, keys: &[MappingKey]) -> Result<(), DatapathError> {
+        keys.iter().try_for_each(|key| self.remove_mapping(*key))
+    }
+
     /// All mappings.
     pub fn mappings(&self) -> Result<Vec<(MappingKey, MappingValue)>, DatapathError> {
         let none = (MappingKey(0), MappingValue::NONE);

@@ -58,6 +58,7 @@ impl World {
             addresses: Vec::new(),
             seeds: seeds.to_vec(),
             file: self.folder.path().join(format!("n{node}")),
+            remembered: Vec::new(),
             settings: Settings {
                 suspect: Duration::from_millis(500),
                 explore_down: Duration::from_millis(200),

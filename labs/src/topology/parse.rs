@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{
-    ChecksumMode, Container, Domain, Hook, Host, PathMode, Router, SourceMode, Topology,
+    ChecksumMode, Container, Domain, Hook, Host, Mappings, PathMode, Router, SourceMode, Topology,
     TopologyError,
 };
 use crate::{Identifier, Prefix, network, plan::ROUTER};
@@ -39,6 +39,8 @@ const VLAN: RangeInclusive<i64> = 1..=4094;
 struct RawTopology {
     sir_prefix: Spanned<String>,
     checksum_mode: Option<ChecksumMode>,
+    #[serde(default)]
+    mappings: Mappings,
     hook: Option<Hook>,
     path: Option<PathMode>,
     source: Option<SourceMode>,
@@ -109,6 +111,7 @@ pub(super) fn topology(path: &str, text: &str) -> Result<Topology, TopologyError
         name: Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         sir_prefix,
         checksum_mode: raw.checksum_mode,
+        mappings: raw.mappings,
         hook: raw.hook,
         path: raw.path,
         source: raw.source,

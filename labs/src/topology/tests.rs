@@ -24,6 +24,7 @@ fn everything_is_read() {
         r#"
             sir_prefix = "fd00:db8:0:1::/64"
             checksum_mode = "neutral-map-auto"
+            mappings = "static"
             hook = "clsact"
             path = "slow"
             source = "locator"
@@ -82,6 +83,7 @@ fn everything_is_read() {
         name: "all".into(),
         sir_prefix: "fd00:db8:0:1::/64".parse().unwrap(),
         checksum_mode: Some(ChecksumMode::NeutralMapAuto),
+        mappings: Mappings::Static,
         hook: Some(Hook::Clsact),
         path: Some(PathMode::Slow),
         source: Some(SourceMode::Locator),

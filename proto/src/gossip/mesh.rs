@@ -76,6 +76,8 @@ pub enum Effect {
     Held(Subject),
     /// A node is new, has another record, went down or came back.
     Node(NodeId),
+    /// A neighbour knows just what this node does, for the first time.
+    Agreed,
     /// Something that people should know of.
     Alarm(Alarm),
 }
@@ -224,6 +226,7 @@ pub struct Mesh<S> {
     saying: Option<Arc<Owner>>,
     set_back: u32,
     is_silent: bool,
+    agreed: Option<Moment>,
     timers: BTreeSet<(Moment, Timer)>,
     effects: BTreeSet<Effect>,
     counts: Counts,
@@ -251,6 +254,7 @@ impl<S: Surroundings> Mesh<S> {
             saying: None,
             set_back: 0,
             is_silent: false,
+            agreed: None,
             timers: BTreeSet::new(),
             effects: BTreeSet::new(),
             counts: Counts::default(),
@@ -345,6 +349,18 @@ impl<S: Surroundings> Mesh<S> {
         self.holders.held(subject, &self.down)
     }
 
+    /// Who holds an identifier, of all but those that are `hidden`, down or not.
+    #[must_use]
+    pub fn held_despite(&self, subject: Subject, hidden: &BTreeSet<NodeId>) -> Option<Held> {
+        self.holders.held(subject, hidden)
+    }
+
+    /// The identifiers that a node claims.
+    pub fn claims_of(&self, node: NodeId) -> impl Iterator<Item = Subject> {
+        let owner = self.known.get(&node).map(|known| &known.owner);
+        owner.into_iter().flat_map(|owner| knowledge::claims(owner))
+    }
+
     /// All identifiers that somebody claims.
     pub fn subjects(&self) -> impl ExactSizeIterator<Item = Subject> {
         self.holders.subjects()
@@ -354,6 +370,25 @@ impl<S: Surroundings> Mesh<S> {
     #[must_use]
     pub fn certified(&self, node: NodeId) -> Option<&Certified> {
         self.owner(node).map(|owner| owner.certified())
+    }
+
+    /// The nodes that there is a connection to, and how long an answer took when
+    /// it was made.
+    pub fn linked(&self) -> impl Iterator<Item = (NodeId, Duration)> {
+        self.links.values().map(|link| (link.node, link.round_trip))
+    }
+
+    /// The node by which news of another come, if there is one for it.
+    #[must_use]
+    pub fn comes_by(&self, node: NodeId) -> Option<NodeId> {
+        let parent = self.known.get(&node)?.parent?;
+        self.links.values().find(|link| link.slot == parent).map(|link| link.node)
+    }
+
+    /// When a neighbour last knew just what this node does.
+    #[must_use]
+    pub const fn agreed(&self) -> Option<Moment> {
+        self.agreed
     }
 
     /// The digest of all that this node knows: two that have the same know the

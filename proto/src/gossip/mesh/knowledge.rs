@@ -139,10 +139,8 @@ impl<S: Surroundings> Mesh<S> {
         for node in changed {
             self.do_this(Effect::Node(node));
             let Some(owner) = self.owner(node).cloned() else { continue };
-            for (key, _) in owner.state().of_kind(claim::KIND) {
-                if let Some(subject) = subject(owner.certified(), key) {
-                    self.do_this(Effect::Held(subject));
-                }
+            for subject in claims(&owner) {
+                self.do_this(Effect::Held(subject));
             }
         }
     }
@@ -151,6 +149,12 @@ impl<S: Surroundings> Mesh<S> {
     pub(super) fn position(&self, owner: NodeId) -> Option<Position> {
         self.owner(owner).map(|owner| owner.head().position)
     }
+}
+
+/// The identifiers that an owner claims.
+pub(super) fn claims(owner: &Owner) -> impl Iterator<Item = Subject> {
+    let claims = owner.state().of_kind(claim::KIND);
+    claims.filter_map(|(key, _)| subject(owner.certified(), key))
 }
 
 /// The identifier that a claim is about, which is none if the owner has no such

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Effect, Fault, Known, LinkId, Mesh, Moment, Timer, knowledge::seen_down};
-use crate::gossip::{Key, NodeId, Position, Surroundings, frame::Frame, ring::Neighbours};
+use crate::gossip::{NodeId, Position, Surroundings, frame::Frame, ring::Neighbours};
 
 /// How long a link stays that was made for a visit.
 const VISIT: Duration = Duration::from_secs(5);
@@ -250,13 +250,7 @@ impl<S: Surroundings> Mesh<S> {
     }
 
     fn sees_down(&self, node: NodeId) -> bool {
-        let Some(change) = seen_down(node, true) else { return false };
-        let key: Key = change.key;
-        let said = self.unsaid.iter().rev().find(|change| change.key == key);
-        if let Some(change) = said {
-            return change.value.is_some();
-        }
-        self.saying.as_deref().unwrap_or(self.own()).state().get(&key).is_some()
+        seen_down(node, true).is_some_and(|change| self.says(&change.key).is_some())
     }
 
     /// Has a link send a frame.

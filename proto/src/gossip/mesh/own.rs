@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Alarm, Effect, LinkId, Mesh, Moment, Timer};
-use crate::gossip::{Change, Delta, Incarnation, Key, Owner, Position, Surroundings, frame::Frame};
+use crate::gossip::{
+    Change, Delta, Incarnation, Key, Owner, Position, Surroundings, Value, frame::Frame,
+};
 
 /// How often a node finds that it has said more than it knows of until that
 /// must be another machine with its identity.
@@ -12,6 +14,17 @@ const SET_BACKS: u32 = 3;
 const MIN_BEAT: Duration = Duration::from_secs(10);
 
 impl<S: Surroundings> Mesh<S> {
+    /// What this node says under a key, what is still to be stored and to be
+    /// said included.
+    #[must_use]
+    pub fn says(&self, key: &Key) -> Option<&Value> {
+        let unsaid = self.unsaid.iter().rev().find(|change| change.key == *key);
+        match unsaid {
+            Some(change) => change.value.as_ref(),
+            None => self.saying.as_deref().unwrap_or(self.own()).state().get(key),
+        }
+    }
+
     /// Collects what is to be said.
     pub(super) fn say(&mut self, changes: Vec<Change>, now: Moment) {
         if self.is_silent {

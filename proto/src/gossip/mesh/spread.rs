@@ -60,14 +60,26 @@ impl<S: Surroundings> Mesh<S> {
                 self.give(id, owner, from);
             }
             Frame::Prune(owner) => self.set_lazy(owner, id, true),
-            Frame::Compare(digest) if digest == self.heads.all() => self.send(id, Frame::Same, now),
+            Frame::Compare(digest) if digest == self.heads.all() => {
+                self.agree(now);
+                self.send(id, Frame::Same, now);
+            }
             Frame::Compare(_) => {
                 let parts = self.heads.parts().to_vec();
                 self.send(id, Frame::Summary(parts), now);
             }
-            Frame::Same => self.cancel(|timer| *timer == Timer::Stalled(id)),
+            Frame::Same => {
+                self.agree(now);
+                self.cancel(|timer| *timer == Timer::Stalled(id));
+            }
             Frame::Summary(parts) => self.compare_parts(id, &parts, now),
             Frame::Heads(first, heads) => self.compare_heads(id, first, &heads, now),
+        }
+    }
+
+    fn agree(&mut self, now: Moment) {
+        if self.agreed.replace(now).is_none() {
+            self.do_this(Effect::Agreed);
         }
     }
 

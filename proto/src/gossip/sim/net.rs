@@ -395,7 +395,7 @@ impl Net {
                         self.heard.push(self.now.saturating_sub(*since));
                     }
                 }
-                Effect::Seek | Effect::Node(_) => {}
+                Effect::Seek | Effect::Node(_) | Effect::Agreed => {}
             }
         }
         self.set_due(index);

@@ -1,0 +1,86 @@
+//! The part of the configuration that is about the mesh.
+
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Problem;
+
+/// The UDP port of a mesh where nothing else is said.
+pub const DEFAULT_PORT: u16 = 7741;
+
+/// How long others go on sending to a node that is down, where nothing else is
+/// said: an agent that is upgraded, or has to be started by hand, is down, and
+/// its containers are not.
+const DEFAULT_GRACE: u32 = 60;
+
+/// How this host takes part in a mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeshConfig {
+    /// The folder with `node.key`, `node.pem` and `ca.pem`.
+    pub identity: PathBuf,
+    /// Where the agent listens, UDP.
+    pub listen: SocketAddr,
+    /// Where others reach it; none if that is its address in the underlay.
+    pub addresses: Vec<SocketAddr>,
+    /// Others, to find the mesh by.
+    pub seeds: Vec<SocketAddr>,
+    /// How long mappings to a node that is down stay.
+    pub grace: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mesh {
+    identity: Spanned<PathBuf>,
+    #[serde(default = "default_listen")]
+    listen: SocketAddr,
+    #[serde(default)]
+    addresses: Vec<Spanned<SocketAddr>>,
+    #[serde(default)]
+    seeds: Vec<Spanned<SocketAddr>>,
+    #[serde(default = "default_grace")]
+    grace_seconds: u32,
+}
+
+fn default_listen() -> SocketAddr {
+    (Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into()
+}
+
+const fn default_grace() -> u32 {
+    DEFAULT_GRACE
+}
+
+impl Mesh {
+    pub fn check(self) -> Result<MeshConfig, Problem> {
+        if !self.identity.get_ref().is_absolute() {
+            return Err(Problem::new(&self.identity, "identity", "must be an absolute path"));
+        }
+        Ok(MeshConfig {
+            identity: self.identity.into_inner(),
+            listen: self.listen,
+            addresses: check_addresses("addresses", self.addresses)?,
+            seeds: check_addresses("seeds", self.seeds)?,
+            grace: Duration::from_secs(self.grace_seconds.into()),
+        })
+    }
+}
+
+/// What somebody can connect to.
+fn check_addresses(
+    key: &'static str,
+    stated: Vec<Spanned<SocketAddr>>,
+) -> Result<Vec<SocketAddr>, Problem> {
+    for address in &stated {
+        let it = address.get_ref();
+        if it.ip().is_unspecified() || it.ip().is_multicast() || it.port() == 0 {
+            return Err(Problem::new(address, key, format!("nobody can connect to {it}")));
+        }
+    }
+    Ok(stated.into_iter().map(Spanned::into_inner).collect())
+}

@@ -1,0 +1,196 @@
+//! This host as a member of a mesh: what it announces, and what it can say of
+//! the others.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use ila_proto::{
+    addr::{Address, SirPrefix},
+    api::{Container, Domain},
+    gossip::{
+        Certified, Change, Owner as Said, Surroundings,
+        claim::{Claim, Subject},
+        mesh::{Event, Mesh, Settings, change},
+    },
+};
+use tokio::sync::{broadcast, watch};
+
+use super::{
+    MeshError, MeshHandle, News, Start, files,
+    follow::{Follower, Following},
+    snapshot,
+};
+use crate::{config::MeshConfig, owner::OwnerHandle};
+
+/// What this node has said, in the state directory.
+const OWN: &str = "said";
+/// What others have.
+const OTHERS: &str = "heard";
+/// How often that is stored, if it has changed.
+const KEEP: Duration = Duration::from_secs(30);
+
+/// A member whose tables do not follow the mesh yet.
+#[derive(Debug)]
+pub struct Joining {
+    mesh: MeshHandle,
+    news: broadcast::Receiver<News>,
+    certified: Certified,
+    grace: Duration,
+    has_seeds: bool,
+    others: PathBuf,
+}
+
+/// A member.
+#[derive(Clone, Debug)]
+pub struct Membership {
+    mesh: MeshHandle,
+    following: watch::Receiver<Following>,
+    others: PathBuf,
+}
+
+impl Joining {
+    /// Becomes a member, with what is stored below `state_dir`. `address` is that
+    /// of the host in the underlay, by which others reach it if nothing else is
+    /// configured.
+    pub fn start(
+        config: &MeshConfig,
+        (node, domains): (&str, &[Domain]),
+        state_dir: &Path,
+        address: Option<Address>,
+    ) -> Result<Self, MeshError> {
+        let (key, identity, certified) = files::read(&config.identity, node, domains)?;
+        fs::create_dir_all(state_dir)
+            .map_err(|source| MeshError::Store { path: state_dir.to_owned(), source })?;
+        let others = state_dir.join(OTHERS);
+        let mut addresses = config.addresses.clone();
+        if addresses.is_empty() && config.listen.ip().is_unspecified() {
+            let address = Ipv6Addr::from(address.ok_or(MeshError::Unreachable)?);
+            addresses.push((address, config.listen.port()).into());
+        }
+        let mesh = MeshHandle::start(Start {
+            key,
+            identity,
+            listen: config.listen,
+            addresses,
+            seeds: config.seeds.clone(),
+            file: state_dir.join(OWN),
+            remembered: snapshot::load(&others),
+            settings: Settings::default(),
+        })?;
+        let has_seeds = !config.seeds.is_empty();
+        Ok(Self { news: mesh.watch(), mesh, certified, grace: config.grace, has_seeds, others })
+    }
+
+    /// What this node's certificate says.
+    #[must_use]
+    pub const fn certified(&self) -> &Certified {
+        &self.certified
+    }
+
+    /// Has the tables of `owner`, which serves these SIR prefixes, follow the mesh.
+    #[must_use]
+    pub fn follow(self, owner: OwnerHandle, sir_prefixes: Vec<SirPrefix>) -> Membership {
+        let Self { mesh, news, grace, has_seeds, others, .. } = self;
+        let (follower, following) =
+            Follower::new(mesh.clone(), owner, sir_prefixes, grace, has_seeds);
+        tokio::spawn(follower.run(news));
+        let member = Membership { mesh, following, others };
+        tokio::spawn(member.clone().keep());
+        member
+    }
+}
+
+impl Membership {
+    /// Says that a container is here.
+    pub async fn announce(&self, container: &Container) {
+        self.claim(container, true).await;
+    }
+
+    /// Says that it is not any more.
+    pub async fn withdraw(&self, container: &Container) {
+        self.claim(container, false).await;
+    }
+
+    /// Says that just these containers are here.
+    pub async fn announce_only(&self, containers: &[Container]) {
+        let wanted: BTreeSet<_> = containers.iter().map(subject).collect();
+        let changes = self.mesh.ask(move |mesh| {
+            let me = mesh.me();
+            let gone: Vec<_> = mesh.claims_of(me).filter(|it| !wanted.contains(it)).collect();
+            let new = wanted.into_iter().filter_map(|it| claim(mesh, it, true));
+            new.chain(gone.into_iter().filter_map(|it| claim(mesh, it, false))).collect::<Vec<_>>()
+        });
+        if let Some(changes) = changes.await.filter(|changes| !changes.is_empty()) {
+            self.mesh.tell(Event::Say(changes)).await;
+        }
+    }
+
+    async fn claim(&self, container: &Container, is_here: bool) {
+        let subject = subject(container);
+        let change = self.mesh.ask(move |mesh| claim(mesh, subject, is_here)).await.flatten();
+        if let Some(change) = change {
+            self.mesh.tell(Event::Say(vec![change])).await;
+        }
+    }
+
+    /// How far the tables are.
+    #[must_use]
+    pub fn following(&self) -> Following {
+        self.following.borrow().clone()
+    }
+
+    /// The mesh.
+    #[must_use]
+    pub const fn mesh(&self) -> &MeshHandle {
+        &self.mesh
+    }
+
+    /// Stores what others have said, and ends.
+    pub async fn leave(&self) {
+        self.store().await;
+        self.mesh.close();
+    }
+
+    async fn keep(self) {
+        let mut stored = None;
+        loop {
+            tokio::time::sleep(KEEP).await;
+            let Some(now) = self.mesh.ask(|mesh| mesh.digest()).await else { return };
+            if stored != Some(now) {
+                self.store().await;
+                stored = Some(now);
+            }
+        }
+    }
+
+    async fn store(&self) {
+        let others = self.mesh.ask(|mesh| {
+            let others = mesh.owners().filter(|owner| owner.id() != mesh.me());
+            others.cloned().collect::<Vec<Arc<Said>>>()
+        });
+        let (Some(others), file) = (others.await, self.others.clone()) else { return };
+        let stored = tokio::task::spawn_blocking(move || snapshot::save(&file, &others)).await;
+        if let Err(error) = stored.map_err(io::Error::other).flatten() {
+            tracing::warn!(%error, path = %self.others.display(), "what others have said is not stored");
+        }
+    }
+}
+
+/// What changes whether this node claims an identifier; none if nothing does.
+fn claim<S: Surroundings>(mesh: &Mesh<S>, subject: Subject, is_here: bool) -> Option<Change> {
+    let claim = is_here.then(Claim::default);
+    let change = change(mesh.own().certified(), subject, claim.as_ref())?;
+    // A claim that came with a right to it stays as it is.
+    (mesh.says(&change.key).is_some() != is_here).then_some(change)
+}
+
+fn subject(container: &Container) -> Subject {
+    let prefix = SirPrefix::from_bits(Address::from(container.address).high);
+    Subject::new(prefix, container.identifier)
+}
