@@ -20,6 +20,7 @@ mod guards;
 mod hostile;
 mod kernel_ila;
 mod lifecycle;
+mod mesh;
 mod monitor;
 mod moved;
 mod on_link;

@@ -121,7 +121,11 @@ impl Overlay {
             .arg(config)
             .spawn();
         let agent = Agent(agent.expect("the agent can be run"));
-        ok(&mut self.ctl(host, &["status", "--wait", "10s"]));
+        wait_until(PATIENCE, "the agent to answer", || {
+            let status = self.ctl(host, &["status"]).output().expect("it can be run");
+            status.status.success().then_some(())
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", self.log(host)));
         agent
     }
 
