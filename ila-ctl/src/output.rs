@@ -152,6 +152,7 @@ impl Tabular for Mapping {
             ("source", source(self.source).to_owned()),
             ("node", self.node.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("epoch", self.epoch.map(|it| it.to_string()).unwrap_or_default()),
+            ("age", self.age_millis.map(millis).unwrap_or_default()),
         ])
     }
 }
@@ -169,6 +170,7 @@ impl Tabular for MappingList {
                 source(mapping.source).to_owned(),
                 mapping.node.as_ref().map(ToString::to_string).unwrap_or_default(),
                 mapping.epoch.map(|it| it.to_string()).unwrap_or_default(),
+                mapping.age_millis.map(millis).unwrap_or_default(),
             ]);
         }
         table

@@ -34,11 +34,33 @@ fn mapping() -> Mapping {
         address: parse("fd00:db8:0:1:2000::b1"),
         locator: parse("2001:db8:a:1::/64"),
         ila_address: parse("2001:db8:a:1:3000::cda6"),
-        source: MappingSource::Static,
+        source: MappingSource::Mesh,
+        node: Some(parse("h1")),
+        epoch: Some(3),
+        age_millis: Some(4),
     }
 }
 
-const MAPPING: &str = r#""identifier":"2000:0:0:b1","address":"fd00:db8:0:1:2000::b1","locator":"2001:db8:a:1::/64","ila_address":"2001:db8:a:1:3000::cda6","source":"static""#;
+const MAPPING: &str = r#""identifier":"2000:0:0:b1","address":"fd00:db8:0:1:2000::b1","locator":"2001:db8:a:1::/64","ila_address":"2001:db8:a:1:3000::cda6","source":"mesh","node":"h1","epoch":3,"age_millis":4"#;
+
+fn node() -> Node {
+    Node {
+        name: parse("h1"),
+        id: "0011".to_owned(),
+        state: NodeState::Alive,
+        round_trip_micros: Some(250),
+        heard_millis: 5,
+        mappings: 6,
+        version: "0.1.0".to_owned(),
+        domains: vec![Domain {
+            sir_prefix: parse("fd00:db8:0:1::/64"),
+            locator: parse("2001:db8:a:1::/64"),
+        }],
+        addresses: vec![parse("[2001:db8:ffff:1::2]:7741")],
+    }
+}
+
+const NODE: &str = r#""name":"h1","id":"0011","state":"alive","round_trip_micros":250,"heard_millis":5,"mappings":6,"version":"0.1.0","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"addresses":["[2001:db8:ffff:1::2]:7741"]"#;
 
 /// The names of all fields in a JSON text, those of labels left out.
 fn field_names(json: &Value, names: &mut Vec<String>) {
@@ -231,10 +253,58 @@ fn a_status_is_said_so() {
         containers: 2,
         mappings: 3,
         uptime_seconds: 4,
+        mesh: Some(MeshStatus {
+            converged: true,
+            nodes: 5,
+            down: 1,
+            links: 4,
+            refused: Some("full".to_owned()),
+            taken: 6,
+            duplicates: 7,
+            repairs: 8,
+            rejected: vec![Rejected { reason: "forged".to_owned(), count: 9 }],
+        }),
     };
     is_said_as(
         &Versioned::new(status),
-        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4}"#,
+        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4,"mesh":{"converged":true,"nodes":5,"down":1,"links":4,"refused":"full","taken":6,"duplicates":7,"repairs":8,"rejected":[{"reason":"forged","count":9}]}}"#,
+    );
+}
+
+#[test]
+fn nodes_are_said_so() {
+    is_said_as(
+        &Versioned::new(NodeList { nodes: vec![node()] }),
+        &format!(r#"{{"v":1,"nodes":[{{{NODE}}}]}}"#),
+    );
+}
+
+#[test]
+fn a_change_of_a_mapping_is_said_so() {
+    let Mapping { identifier, address, .. } = mapping();
+    is_said_as(
+        &Versioned::new(MappingChange { identifier, address, mapping: Some(mapping()) }),
+        &format!(
+            r#"{{"v":1,"identifier":"2000:0:0:b1","address":"fd00:db8:0:1:2000::b1","mapping":{{{MAPPING}}}}}"#
+        ),
+    );
+}
+
+#[test]
+fn how_a_mapping_has_come_about_is_said_so() {
+    let origin = MappingOrigin {
+        mapping: Some(mapping()),
+        holder: Some(node()),
+        right: Some("home".to_owned()),
+        by: Some(parse("h3")),
+        disputed_by: vec![parse("h4")],
+        installed_millis: Some(7),
+    };
+    is_said_as(
+        &Versioned::new(origin),
+        &format!(
+            r#"{{"v":1,"mapping":{{{MAPPING}}},"holder":{{{NODE}}},"right":"home","by":"h3","disputed_by":["h4"],"installed_millis":7}}"#
+        ),
     );
 }
 
@@ -289,7 +359,17 @@ fn every_choice_has_a_word_that_never_changes() {
         (ErrorCode::Kernel, "kernel"),
         (ErrorCode::ShuttingDown, "shutting-down"),
     ]);
-    words(&[(MappingSource::Local, "local"), (MappingSource::Static, "static")]);
+    words(&[
+        (MappingSource::Local, "local"),
+        (MappingSource::Static, "static"),
+        (MappingSource::Mesh, "mesh"),
+    ]);
+    words(&[
+        (NodeState::This, "this"),
+        (NodeState::Alive, "alive"),
+        (NodeState::Down, "down"),
+        (NodeState::Hidden, "hidden"),
+    ]);
     words(&[(Hook::Tcx, "tcx"), (Hook::Clsact, "clsact")]);
 }
 
