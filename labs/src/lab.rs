@@ -30,6 +30,9 @@ use crate::{
 pub struct Options {
     /// Leave the containers for somebody else to register.
     pub no_register: bool,
+    /// Start no agents, for the hosts to be connected by something else. The
+    /// containers have no links then.
+    pub no_agents: bool,
     /// Where `ila-agent` and `ila-ctl` are, if not where they are looked for.
     pub bin_dir: Option<PathBuf>,
     /// Set by somebody, a signal handler for instance, who wants the lab to
@@ -208,8 +211,17 @@ impl Lab {
             nft::refuse_sources(nft, dir, &router.path())?;
         }
 
+        if !options.no_agents {
+            self.start_agents(programs, options)?;
+        }
+        check()?;
+        self.plan.ready = true;
+        self.plan.write(dir)
+    }
+
+    fn start_agents(&mut self, programs: &Programs, options: &Options) -> Result<(), Error> {
+        let interrupted = &*options.interrupted;
         for host in &self.plan.topology.hosts {
-            check()?;
             let (dir, netns) = (self.agent_dir(&host.name)?, self.node(&host.name)?.netns);
             let topology = &self.plan.topology;
             self.agents.push(Agent::start(&programs.agent, topology, host, dir, netns)?);
@@ -220,9 +232,7 @@ impl Lab {
         if !options.no_register {
             self.register(&programs.ctl, interrupted)?;
         }
-        check()?;
-        self.plan.ready = true;
-        self.plan.write(dir)
+        Ok(())
     }
 
     /// Registers all containers, those of different hosts at the same time.
