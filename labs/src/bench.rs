@@ -9,7 +9,9 @@ mod variant;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    panic,
     sync::atomic::Ordering,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,7 +24,7 @@ use self::{
     measure::{MEASURES, Sample},
     report::{Described, Report, Rounds, Settings},
     statistics::Random,
-    variant::{Subject, VARIANTS},
+    variant::{Subject, VARIANTS, Variant},
 };
 use crate::cli::Format;
 
@@ -73,10 +75,9 @@ fn compare(args: &BenchArgs, options: &Options) -> Result<Report> {
     let mut longest = Duration::ZERO;
     let machine = loop {
         let begun = start.elapsed();
-        let labs = Labs::up(args, options, || {
-            let left = time.saturating_sub(start.elapsed()).as_secs();
-            progress(&format!("round {}, {left} s left", rounds.len() + rounds_discarded + 1));
-        })?;
+        let left = time.saturating_sub(begun).as_secs();
+        progress(&format!("round {}, {left} s left", rounds.len() + rounds_discarded + 1));
+        let labs = Labs::up(args, options)?;
         let before = CpuTime::now()?;
         let round = labs.measure(&mut random, Duration::from_millis(args.slice))?;
         if CpuTime::now()?.stolen_since(&before) > args.steal_limit {
@@ -85,8 +86,8 @@ fn compare(args: &BenchArgs, options: &Options) -> Result<Report> {
             rounds.push(round);
         }
         let machine = labs.machine()?;
-        drop(labs);
-        longest = longest.max(start.elapsed() - begun);
+        labs.down()?;
+        longest = longest.max(start.elapsed().saturating_sub(begun));
         if start.elapsed() + longest > time {
             break machine;
         }
@@ -114,27 +115,28 @@ struct Labs<'a> {
 }
 
 impl<'a> Labs<'a> {
-    /// Makes them, and sees that all containers reach each other; after this
-    /// neighbours are known. `tell` is called now and then.
-    fn up(args: &BenchArgs, options: &'a Options, tell: impl Fn()) -> Result<Self> {
-        const SHORT: Duration = Duration::from_millis(5);
-        let mut labs = Self { subjects: Vec::new(), options, cpus: measure::cpus()? };
-        for variant in &VARIANTS {
-            tell();
-            let subject = variant.up(&args.name, options)?;
-            for container in measure::PLAIN {
-                variant::without_offloads(&subject.node(container)?)?;
-            }
-            for measure in &MEASURES {
-                labs.check()?;
-                measure
-                    .run(&subject, labs.cpus, SHORT)
-                    .with_context(|| format!("{} does not carry {}", variant.name, measure.name))?;
-            }
-            labs.subjects.push(subject);
-        }
-        tell();
-        Ok(labs)
+    /// Makes them, all at once for most of that is waiting.
+    fn up(args: &BenchArgs, options: &'a Options) -> Result<Self> {
+        let cpus = measure::cpus()?;
+        let subjects = thread::scope(|scope| {
+            let up = |variant| move || settled(variant, &args.name, options, cpus);
+            let threads = VARIANTS.each_ref().map(|variant| scope.spawn(up(variant)));
+            let ended = threads
+                .map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)));
+            ended.into_iter().collect::<Result<Vec<_>>>()
+        })?;
+        Ok(Self { subjects, options, cpus })
+    }
+
+    /// Takes them down, all at once.
+    fn down(self) -> Result<()> {
+        thread::scope(|scope| {
+            let down = |subject: Subject| scope.spawn(|| subject.down());
+            let threads: Vec<_> = self.subjects.into_iter().map(down).collect();
+            threads.into_iter().try_for_each(|thread| {
+                thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+            })
+        })
     }
 
     /// Measures everything once, the variants of each measure one after the
@@ -165,6 +167,26 @@ impl<'a> Labs<'a> {
         }
         Ok(())
     }
+}
+
+/// A variant whose containers all reach each other; after this neighbours are
+/// known.
+fn settled(
+    variant: &Variant,
+    prefix: &str,
+    options: &Options,
+    cpus: [usize; 2],
+) -> Result<Subject> {
+    const SHORT: Duration = Duration::from_millis(5);
+    let subject = variant.up(prefix, options)?;
+    for container in measure::PLAIN {
+        variant::without_offloads(&subject.node(container)?)?;
+    }
+    for measure in &MEASURES {
+        let carried = measure.run(&subject, cpus, SHORT);
+        carried.with_context(|| format!("{} does not carry {}", variant.name, measure.name))?;
+    }
+    Ok(subject)
 }
 
 /// A seed that no other run had.

@@ -22,9 +22,10 @@ use nix::{
 use crate::{Error, Node, error::Doing as _, stream::hurry};
 
 /// After this an answer is not waited for any longer.
-const ANSWER: Duration = Duration::from_millis(100);
+const ANSWER: Duration = Duration::from_secs(1);
 
-/// How long a connection or a stream may stand still.
+/// How long a connection or a stream may stand still, and how long the first
+/// answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many bytes one system call writes to a stream, or reads from it.
@@ -55,9 +56,9 @@ pub enum Carrier {
 /// What came of requests of which the next was sent when the last was answered.
 #[derive(Clone, Debug)]
 pub struct Exchanges {
-    /// Nanoseconds from each request to its answer, in order.
+    /// Nanoseconds from each request to its answer, in order; at least one.
     pub times: Vec<u64>,
-    /// How many were not answered within a tenth of a second.
+    /// How many were not answered within a second.
     pub lost: u64,
     /// CPU time of both ends, with what the kernel does in their name: without
     /// `CONFIG_IRQ_TIME_ACCOUNTING` that is a packet's whole way, unless
@@ -77,7 +78,8 @@ pub struct Transfer {
 }
 
 impl Ends<'_> {
-    /// Exchanges small packets, one at a time, for a while.
+    /// Exchanges small packets, one at a time, for a while, or until there was
+    /// an answer.
     pub fn exchange(&self, carrier: Carrier, time: Duration) -> Result<Exchanges, Error> {
         let exchanging = || format!("exchange packets with {}", self.address);
         let length = match carrier {
@@ -202,8 +204,11 @@ fn ask(client: &mut File, length: usize, time: Duration) -> io::Result<(Vec<u64>
     let start = Instant::now();
     let mut sent = Duration::ZERO;
     for number in 0_u64.. {
-        if sent >= time {
+        if sent >= time && !times.is_empty() {
             break;
+        }
+        if sent >= time + PATIENCE {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         let request = &number.to_le_bytes()[..length];
         client.write_all(request)?;
@@ -248,3 +253,6 @@ fn answer(server: &mut File, stop: &AtomicBool) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,7 +166,6 @@ pub fn cpus() -> Result<[usize; 2]> {
 fn exchanged(ends: Ends<'_>, carrier: Carrier, time: Duration) -> Result<Sample> {
     let mut it = ends.exchange(carrier, time)?;
     let count = it.times.len();
-    anyhow::ensure!(count > 0, "{} did not answer once in {time:?}", ends.address);
     let mean = it.times.iter().sum::<u64>() as f64 / count as f64;
     let (_, p50, _) = it.times.select_nth_unstable(count / 2);
     let values = [*p50 as f64, mean, it.cpu.as_nanos() as f64 / count as f64];

@@ -105,13 +105,15 @@ pub fn measured(
     ensure!(!rounds.is_empty(), "no round counts: in each too much time was stolen");
     let mut all = Vec::new();
     for (at, measure) in measures.iter().enumerate() {
-        let names = variants.iter().map(|it| it.name);
-        let mut of: Vec<_> = names.map(|name| OfVariant::new(name, rounds.len())).collect();
         let rounds: Vec<_> = rounds.iter().map(|round| &round[at]).collect();
-        for (variant, of) in of.iter_mut().enumerate() {
-            of.count = rounds.iter().map(|round| round[variant].count).sum();
-            of.lost = rounds.iter().map(|round| round[variant].lost).sum();
-        }
+        let samples = |variant: usize| rounds.iter().map(move |round| &round[variant]);
+        let of = |(variant, it): (usize, &Variant)| OfVariant {
+            name: it.name,
+            count: samples(variant).map(|it| it.count).sum(),
+            lost: samples(variant).map(|it| it.lost).sum(),
+            values: Vec::new(),
+        };
+        let mut of: Vec<_> = variants.iter().enumerate().map(of).collect();
         for (index, value) in measure.values().iter().enumerate() {
             let compared = compare(value, index, &rounds, random);
             for (of, value) in of.iter_mut().zip(compared) {
@@ -122,12 +124,6 @@ pub fn measured(
         all.push(Measured { measure, variants: of });
     }
     Ok(all)
-}
-
-impl OfVariant {
-    fn new(name: &'static str, values: usize) -> Self {
-        Self { name, count: 0, lost: 0, values: Vec::with_capacity(values) }
-    }
 }
 
 /// One value of all variants.

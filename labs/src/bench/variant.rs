@@ -38,6 +38,11 @@ impl Subject {
         Ok(self.lab.node(name)?)
     }
 
+    /// Takes it down.
+    pub fn down(self) -> Result<()> {
+        Ok(self.lab.down()?)
+    }
+
     /// The address by which others reach a container.
     pub fn address(&self, container: &str) -> Result<Ipv6Addr> {
         let topology = self.lab.topology();
