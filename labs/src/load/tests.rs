@@ -8,6 +8,8 @@ use super::*;
 fn a_late_answer_is_not_taken_for_that_of_another_request() {
     let (client, server) = UnixDatagram::pair().unwrap();
     client.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    // If the client takes one for the other, the third request never comes.
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
     let (mut client, mut server) =
         (File::from(OwnedFd::from(client)), File::from(OwnedFd::from(server)));
     let (times, lost) = thread::scope(|scope| {
@@ -27,6 +29,8 @@ fn a_late_answer_is_not_taken_for_that_of_another_request() {
 #[test]
 fn who_answers_ends_with_the_requests() {
     let (client, server) = UnixDatagram::pair().unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut server = File::from(OwnedFd::from(server));
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
