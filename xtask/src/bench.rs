@@ -5,8 +5,8 @@ use clap::{ArgGroup, Args};
 
 use crate::{parts, setup, step};
 
-/// The seconds of a comparison that is over within a minute, with building; it
-/// takes five without this.
+/// The seconds of a comparison that is over within a minute, once all is built;
+/// without this it takes five.
 const QUICK: &str = "48";
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that can be typed")]
