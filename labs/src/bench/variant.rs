@@ -3,6 +3,7 @@
 use std::{
     io::Write as _,
     net::Ipv6Addr,
+    os::unix::process::CommandExt as _,
     process::{Command, Stdio},
 };
 
@@ -119,7 +120,8 @@ const GATEWAY_MAC: &str = "02:00:00:00:00:01";
 /// Runs a script of `ip` inside a node.
 fn ip(node: &Node, script: &str) -> Result<()> {
     let mut command = node.command("ip");
-    command.args(["-6", "-batch", "-"]).stdin(Stdio::piped());
+    // In a group of its own, out of the reach of Ctrl-C, which asks to stop in order.
+    command.args(["-6", "-batch", "-"]).process_group(0).stdin(Stdio::piped());
     let mut child = command.stderr(Stdio::piped()).spawn().context("cannot run ip")?;
     let mut stdin = child.stdin.take().context("it is piped")?;
     stdin.write_all(script.as_bytes()).context("cannot write to ip")?;
@@ -135,7 +137,7 @@ fn ip(node: &Node, script: &str) -> Result<()> {
 pub fn without_offloads(container: &Node) -> Result<()> {
     let mut ethtool: Command = container.command("ethtool");
     ethtool.args(["-K", "eth0", "tso", "off", "gso", "off", "gro", "off", "tx", "off"]);
-    let output = ethtool.output().context("cannot run ethtool")?;
+    let output = ethtool.process_group(0).output().context("cannot run ethtool")?;
     if !output.status.success() {
         bail!("ethtool: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
