@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::bench::BenchArgs;
+
 /// Labs of the overlay on this machine: hosts, containers and a router, each a
 /// network namespace
 #[derive(Parser)]
@@ -53,6 +55,8 @@ pub enum Verb {
         #[arg(long, value_name = "LAB", default_value = "demo")]
         name: String,
     },
+    /// Measure the overlay beside plain routing between the same containers
+    Bench(BenchArgs),
     /// Check a topology, touching nothing
     Validate {
         /// A topology: the path of a file, two-hosts or three-hosts

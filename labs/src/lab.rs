@@ -31,6 +31,9 @@ use crate::{
 pub struct Options {
     /// Leave the containers for somebody else to register.
     pub no_register: bool,
+    /// Start no agents, for the hosts to be connected by something else. The
+    /// containers have no links then.
+    pub no_agents: bool,
     /// Where `ila-agent` and `ila-ctl` are, if not where they are looked for.
     pub bin_dir: Option<PathBuf>,
     /// Set by somebody, a signal handler for instance, who wants the lab to
@@ -209,12 +212,26 @@ impl Lab {
             nft::refuse_sources(nft, dir, &router.path())?;
         }
 
+        if !options.no_agents {
+            self.start_agents(programs, dir, options)?;
+        }
+        check()?;
+        self.plan.ready = true;
+        self.plan.write(dir)
+    }
+
+    fn start_agents(
+        &mut self,
+        programs: &Programs,
+        dir: &LabDir,
+        options: &Options,
+    ) -> Result<(), Error> {
+        let interrupted = &*options.interrupted;
         let topology = &self.plan.topology;
         let authority = (topology.mappings == Mappings::Mesh)
             .then(|| Authority::make(&programs.ctl, dir.path(), interrupted))
             .transpose()?;
         for host in &topology.hosts {
-            check()?;
             let (dir, netns) = (self.agent_dir(&host.name)?, self.node(&host.name)?.netns);
             let it = (topology, host);
             self.agents.push(Agent::start(&programs.agent, it, authority.as_ref(), dir, netns)?);
@@ -226,9 +243,7 @@ impl Lab {
             self.register(&programs.ctl, interrupted)?;
             self.await_mappings(&programs.ctl, interrupted)?;
         }
-        check()?;
-        self.plan.ready = true;
-        self.plan.write(dir)
+        Ok(())
     }
 
     /// Registers all containers, those of different hosts at the same time.

@@ -19,7 +19,7 @@
 //! ```
 //!
 //! A [`Stream`] of numbered datagrams between two nodes says what became of
-//! each of them.
+//! each of them; a load between the two [`Ends`] says how long packets took.
 //!
 //! # What a lab leaves behind: nothing
 //!
@@ -48,6 +48,7 @@ mod initrd;
 mod ip;
 mod lab;
 mod lab_dir;
+mod load;
 mod mounts;
 mod netns;
 mod netns_dir;
@@ -67,6 +68,7 @@ pub use agent::AgentError;
 pub use capture::{Capture, Packet};
 pub use error::Error;
 pub use lab::{Lab, Node, Options, State, Summary, list};
+pub use load::{Carrier, Ends, Exchanges, Transfer};
 pub use plan::{LabName, NodeKind, ROUTER};
 pub use stream::{Report, Stream};
 pub use take_down::take_down;

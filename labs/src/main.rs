@@ -1,5 +1,6 @@
 //! Labs on one machine: `ila-lab --help`.
 
+mod bench;
 mod cli;
 mod demo;
 mod listing;
@@ -40,6 +41,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Ls { output } => say(&listing::labs(output)?)?,
         Verb::Exec { lab, node, command } => return exec(&lab, &node, &command),
         Verb::Demo { name } => demo::run(&name, &interruptible(Options::default())?)?,
+        Verb::Bench(args) => {
+            say(bench::run(&args, &interruptible(Options::default())?)?.trim_end())?;
+        }
         Verb::Validate { topology } => {
             say(&listing::contents(&Topology::load(&topology)?))?;
         }

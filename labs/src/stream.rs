@@ -177,7 +177,7 @@ impl Drop for Stream {
 /// Lets this thread have more of the processor than others get, so that the
 /// rate is kept on a machine that has other work. Without privilege it stays as
 /// it is.
-fn hurry() {
+pub(crate) fn hurry() {
     const NICE: i32 = -10;
     // SAFETY: all arguments are plain numbers; 0 is the calling thread.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };

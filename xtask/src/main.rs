@@ -42,7 +42,7 @@ enum Verb {
         #[arg(long)]
         list: bool,
     },
-    /// Measure, and print the goals beside the numbers
+    /// Measure what the kernel programs cost, or how the overlay compares with plain routing
     Bench(BenchArgs),
     /// Run the kernel programs and their model on made-up packets until they differ
     Fuzz {

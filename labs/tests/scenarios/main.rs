@@ -12,6 +12,7 @@ mod agent;
 mod agent_killed;
 mod agent_upgraded;
 mod bad_input;
+mod bench;
 mod common;
 mod containers;
 mod docs;
