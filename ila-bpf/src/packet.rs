@@ -43,10 +43,7 @@ const SOURCE: usize = ETHERNET + 8;
 const DESTINATION: usize = ETHERNET + 24;
 const PAYLOAD: usize = ETHERNET + IPV6;
 
-const ICMP_CHECKSUM: usize = PAYLOAD + 2;
 const QUOTE: usize = PAYLOAD + icmp::HEADER;
-const QUOTE_SOURCE: usize = QUOTE + 8;
-const QUOTE_DESTINATION: usize = QUOTE + 24;
 
 /// Why there is no IPv6 header.
 pub enum NoIpv6 {
@@ -211,24 +208,33 @@ pub fn set_link_layer(ctx: &TcContext, destination: Mac) -> Result<(), ()> {
     write(ctx, ETHERNET_SOURCE, GATEWAY_MAC).ok_or(())
 }
 
-/// The addresses of the packet that is quoted behind an `ICMPv6` header.
+/// The addresses of the packet that is quoted by the `ICMPv6` error which begins
+/// so many bytes behind the IPv6 header.
 #[inline(always)]
-pub fn quote(ctx: &TcContext) -> Option<(Address, Address)> {
-    pull(ctx, QUOTE + IPV6);
-    let destination = address(ctx, QUOTE_DESTINATION)?;
-    Some((address(ctx, QUOTE_SOURCE)?, destination))
+pub fn quote(ctx: &TcContext, error: u32) -> Option<(Address, Address)> {
+    let halves: [u64; 4] = ctx.load(quoted_addresses(error)).ok()?;
+    let [a, b, c, d] = halves.map(u64::from_be);
+    Some((Address { high: a, low: b }, Address { high: c, low: d }))
 }
 
 /// Replaces them, and adjusts the checksum that covers them.
 #[inline(always)]
-pub fn set_quote(ctx: &TcContext, quote: &Quote) -> Result<(), ()> {
-    write_address(ctx, QUOTE_DESTINATION, quote.destination).ok_or(())?;
-    write_address(ctx, QUOTE_SOURCE, quote.source).ok_or(())?;
+pub fn set_quote(ctx: &TcContext, error: u32, quote: &Quote) -> Result<(), ()> {
+    let Quote { source, destination, .. } = quote;
+    let halves = [source.high, source.low, destination.high, destination.low].map(u64::to_be);
+    ctx.store(quoted_addresses(error), &halves, 0).map_err(|_| ())?;
     if !quote.checksum.is_zero() {
-        let checksum = u16::from_be_bytes(read(ctx, ICMP_CHECKSUM).ok_or(())?);
-        write(ctx, ICMP_CHECKSUM, quote.checksum.adjust(checksum).to_be_bytes()).ok_or(())?;
+        let offset = PAYLOAD + error as usize + 2;
+        let checksum = u16::from_be(ctx.load(offset).map_err(|_| ())?);
+        ctx.store(offset, &quote.checksum.adjust(checksum).to_be(), 0).map_err(|_| ())?;
     }
     Ok(())
+}
+
+/// Where they are.
+#[inline(always)]
+fn quoted_addresses(error: u32) -> usize {
+    PAYLOAD + error as usize + icmp::HEADER + 8
 }
 
 /// Turns the packet into the advertisement that answers it.
