@@ -3,7 +3,8 @@
 use aya_ebpf::programs::TcContext;
 use ila_proto::{
     abi::{Fate, Tail},
-    forward::{self, Tables as _, Verdict},
+    extension::{self, Upper},
+    forward::{self, Header, Tables as _, Verdict},
     icmp,
     ndp::SOLICITATION,
 };
@@ -28,23 +29,29 @@ pub fn run(ctx: &TcContext) -> Conclusion {
     if packet::is_misaddressed(ctx, header.destination) {
         return (Action::Pass, Fate::IngressLinkLayer);
     }
-    let mut quotes = false;
-    if header.next_header == icmp::NEXT_HEADER
-        && let Some(kind) = packet::icmp_type(ctx)
-    {
-        if kind == SOLICITATION {
-            state::go_on(ctx, Tail::SolicitedOnUplink);
-            return (Action::Drop, Fate::NdpReplyFailed);
-        }
-        quotes = icmp::quotes(kind);
+    let kind = match header.next_header {
+        icmp::NEXT_HEADER => packet::icmp_type(ctx),
+        _ => None,
+    };
+    if kind == Some(SOLICITATION) {
+        state::go_on(ctx, Tail::SolicitedOnUplink);
+        return (Action::Drop, Fate::NdpReplyFailed);
     }
+    let error = match kind {
+        Some(kind) => icmp::quotes(kind).then_some(0),
+        None => hidden_error(ctx, &header),
+    };
+    // The verifier then does not go through the rest for each way to get here.
+    let error = Kernel(ctx).forget(error.unwrap_or(NOWHERE));
+    let error = (error != NOWHERE).then_some(error);
     let config = state::config();
-    match forward::ingress(config, &Kernel(ctx), &header, quotes) {
+    match forward::ingress(config, &Kernel(ctx), &header, error.is_some()) {
         Verdict::Pass(fate) => (Action::Pass, fate),
         Verdict::Drop(fate) => (Action::Drop, fate),
         Verdict::Refuse(error, fate) => (Action::Refuse(error), fate),
         Verdict::Deliver { interface, mac, rewrite, fate } => {
-            if quotes {
+            if let Some(error) = error {
+                packet::remember(ctx, [error, 0, 0]);
                 state::go_on(ctx, Tail::IngressError);
                 return (Action::Drop, STORE_FAILED);
             }
@@ -64,11 +71,31 @@ pub fn run(ctx: &TcContext) -> Conclusion {
     }
 }
 
+/// Where no error begins.
+const NOWHERE: u32 = u32::MAX;
+
+/// How far behind the IPv6 header an `ICMPv6` error begins that quotes a packet,
+/// if there is one behind extension headers.
+#[inline(always)]
+fn hidden_error(ctx: &TcContext, header: &Header) -> Option<u32> {
+    if !extension::is_extension(header.next_header) {
+        return None;
+    }
+    match packet::upper(ctx, header) {
+        Upper::Header { protocol: icmp::NEXT_HEADER, offset } => {
+            let kind = packet::byte(ctx, offset)?;
+            icmp::quotes(kind).then_some(offset as u32)
+        }
+        _ => None,
+    }
+}
+
 const STORE_FAILED: Fate = Fate::IngressStoreFailed;
 
 /// Delivers an `ICMPv6` error of which [`run`] has found out that it is to be.
 #[inline(always)]
 pub fn run_error(ctx: &TcContext) -> Conclusion {
+    let [error, ..] = packet::remembered(ctx);
     let (config, host) = (state::config(), &Kernel(ctx));
     let Ok(header) = packet::header(ctx) else { return (Action::Drop, STORE_FAILED) };
     let verdict = forward::ingress(config, host, &header, true);
@@ -79,10 +106,10 @@ pub fn run_error(ctx: &TcContext) -> Conclusion {
     rewrite.neutral = host.forget(u32::from(rewrite.neutral)) != 0;
     let mut rest = verdict::rest_of(&header, &rewrite);
     let addressed = (header.destination, rewrite.destination);
-    if let Some((source, destination)) = packet::quote(ctx)
+    if let Some((source, destination)) = packet::quote(ctx, error)
         && let Some(quote) = forward::quoted(config, host, addressed, rest, source, destination)
     {
-        if packet::set_quote(ctx, &quote).is_err() {
+        if packet::set_quote(ctx, error, &quote).is_err() {
             return (Action::Drop, STORE_FAILED);
         }
         rest = quote.rest;

@@ -8,12 +8,13 @@
 //! that is told to the kernel, for a device may have summed it up already
 //! (`CHECKSUM_COMPLETE`).
 
-use core::{hint::black_box, ptr};
+use core::{hint::black_box, mem::MaybeUninit, ptr};
 
 use aya_ebpf::{
+    bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
     helpers::{
-        bpf_csum_diff, bpf_csum_update, bpf_skb_change_head, bpf_skb_change_tail,
-        bpf_skb_load_bytes, bpf_skb_vlan_pop,
+        bpf_csum_diff, bpf_csum_update, bpf_skb_adjust_room, bpf_skb_change_tail,
+        bpf_skb_load_bytes, bpf_skb_store_bytes, bpf_skb_vlan_pop,
     },
     programs::TcContext,
 };
@@ -42,13 +43,7 @@ const SOURCE: usize = ETHERNET + 8;
 const DESTINATION: usize = ETHERNET + 24;
 const PAYLOAD: usize = ETHERNET + IPV6;
 
-const ICMP_CHECKSUM: usize = PAYLOAD + 2;
 const QUOTE: usize = PAYLOAD + icmp::HEADER;
-const QUOTE_SOURCE: usize = QUOTE + 8;
-const QUOTE_DESTINATION: usize = QUOTE + 24;
-
-/// Bytes that come before a quoted packet, its own Ethernet header excepted.
-const BEFORE_QUOTE: usize = IPV6 + icmp::HEADER;
 
 /// Why there is no IPv6 header.
 pub enum NoIpv6 {
@@ -213,24 +208,33 @@ pub fn set_link_layer(ctx: &TcContext, destination: Mac) -> Result<(), ()> {
     write(ctx, ETHERNET_SOURCE, GATEWAY_MAC).ok_or(())
 }
 
-/// The addresses of the packet that is quoted behind an `ICMPv6` header.
+/// The addresses of the packet that is quoted by the `ICMPv6` error which begins
+/// so many bytes behind the IPv6 header.
 #[inline(always)]
-pub fn quote(ctx: &TcContext) -> Option<(Address, Address)> {
-    pull(ctx, QUOTE + IPV6);
-    let destination = address(ctx, QUOTE_DESTINATION)?;
-    Some((address(ctx, QUOTE_SOURCE)?, destination))
+pub fn quote(ctx: &TcContext, error: u32) -> Option<(Address, Address)> {
+    let halves: [u64; 4] = ctx.load(quoted_addresses(error)).ok()?;
+    let [a, b, c, d] = halves.map(u64::from_be);
+    Some((Address { high: a, low: b }, Address { high: c, low: d }))
 }
 
 /// Replaces them, and adjusts the checksum that covers them.
 #[inline(always)]
-pub fn set_quote(ctx: &TcContext, quote: &Quote) -> Result<(), ()> {
-    write_address(ctx, QUOTE_DESTINATION, quote.destination).ok_or(())?;
-    write_address(ctx, QUOTE_SOURCE, quote.source).ok_or(())?;
+pub fn set_quote(ctx: &TcContext, error: u32, quote: &Quote) -> Result<(), ()> {
+    let Quote { source, destination, .. } = quote;
+    let halves = [source.high, source.low, destination.high, destination.low].map(u64::to_be);
+    ctx.store(quoted_addresses(error), &halves, 0).map_err(|_| ())?;
     if !quote.checksum.is_zero() {
-        let checksum = u16::from_be_bytes(read(ctx, ICMP_CHECKSUM).ok_or(())?);
-        write(ctx, ICMP_CHECKSUM, quote.checksum.adjust(checksum).to_be_bytes()).ok_or(())?;
+        let offset = PAYLOAD + error as usize + 2;
+        let checksum = u16::from_be(ctx.load(offset).map_err(|_| ())?);
+        ctx.store(offset, &quote.checksum.adjust(checksum).to_be(), 0).map_err(|_| ())?;
     }
     Ok(())
+}
+
+/// Where they are.
+#[inline(always)]
+fn quoted_addresses(error: u32) -> usize {
+    PAYLOAD + error as usize + icmp::HEADER + 8
 }
 
 /// Turns the packet into the advertisement that answers it.
@@ -269,16 +273,16 @@ pub fn refuse(
 ) -> Result<(), ()> {
     let back: Mac = read(ctx, ETHERNET_SOURCE).ok_or(())?;
     let length = (ctx.len() as usize).saturating_sub(ETHERNET).min(MAX_QUOTE);
+    // If a device is still to finish a checksum (`CHECKSUM_PARTIAL`), it is in
+    // what remains, or the kernel refuses.
+    set_length(ctx, ETHERNET + MAX_QUOTE)?;
     // As long as can be, so that one sum fits all: what is added is zero. And a
     // byte more, so that it is always cut: then the kernel forgets a sum that a
     // device made, which knows nothing of the headers.
-    set_length(ctx, ETHERNET + MAX_QUOTE + 1)?;
-    let sum = sum_of_quote(ctx).ok_or(())?;
-    set_length(ctx, ETHERNET + length)?;
-    // SAFETY: the context is valid; packet pointers are read anew below.
-    if unsafe { bpf_skb_change_head(ctx.skb.skb, BEFORE_QUOTE as u32, 0) } != 0 {
-        return Err(());
-    }
+    set_length(ctx, SHED + QUOTE + MAX_QUOTE + 1)?;
+    let sum = copy_quote(ctx)?;
+    shed(ctx)?;
+    set_length(ctx, QUOTE + length)?;
     let headers = error.headers(source, destination, length as u16, sum);
     write(ctx, 0, back).ok_or(())?;
     write(ctx, ETHERNET_SOURCE, GATEWAY_MAC).ok_or(())?;
@@ -289,27 +293,53 @@ pub fn refuse(
     write_address(ctx, DESTINATION, wire).ok_or(())
 }
 
-/// The sum of the longest possible quote, which starts behind the Ethernet
-/// header.
+/// Bytes that a packet sheds when it is made into an error: those in front of
+/// the copy of it that is the quote, and at least as many as it had. Whole
+/// words, so that headers stay aligned.
+const SHED: usize = (ETHERNET + MAX_QUOTE).next_multiple_of(16);
+
+/// Takes as many bytes from behind the Ethernet header. Of a checksum that a
+/// device is to finish the kernel forgets as soon as it would be in front of
+/// the packet; nothing else in reach of a program makes it.
 #[inline(always)]
-fn sum_of_quote(ctx: &TcContext) -> Option<Sum> {
-    /// The helper takes 512 bytes at most, in whole words of four.
+fn shed(ctx: &TcContext) -> Result<(), ()> {
+    const FEWER: i32 = -(SHED.cast_signed() as i32);
+    // SAFETY: the context is valid; packet pointers are read anew afterwards.
+    match unsafe { bpf_skb_adjust_room(ctx.skb.skb, FEWER, BPF_ADJ_ROOM_MAC, 0) } {
+        0 => Ok(()),
+        _ => Err(()),
+    }
+}
+
+/// Copies the longest possible quote, which starts behind the Ethernet header,
+/// to where it is going to be an error's, and sums it up.
+#[inline(always)]
+fn copy_quote(ctx: &TcContext) -> Result<Sum, ()> {
+    /// What the stack has room for, in whole words of four.
     const CHUNK: usize = MAX_QUOTE / 4;
-    pull(ctx, ETHERNET + MAX_QUOTE);
-    let start: *mut [u8; MAX_QUOTE] = at(ctx, ETHERNET)?;
+    let skb = ctx.skb.skb;
+    let mut memory = MaybeUninit::<[u32; CHUNK / 4]>::uninit();
+    let memory = memory.as_mut_ptr();
     let mut sum = 0u32;
-    for chunk in 0..MAX_QUOTE / CHUNK {
-        // SAFETY: all of the quote is there, and the helper only reads it.
-        let added = unsafe {
-            let chunk = start.byte_add(chunk * CHUNK).cast();
-            bpf_csum_diff(ptr::null_mut(), 0, chunk, CHUNK as u32, sum)
-        };
-        sum = added.cast_unsigned() as u32;
+    for chunk in (0..MAX_QUOTE).step_by(CHUNK) {
+        let (from, to) = ((ETHERNET + chunk) as u32, (SHED + QUOTE + chunk) as u32);
+        // SAFETY: the context is valid, the memory holds a chunk, and it is read
+        // only once it does.
+        unsafe {
+            if bpf_skb_load_bytes(skb.cast(), from, memory.cast(), CHUNK as u32) != 0 {
+                return Err(());
+            }
+            let added = bpf_csum_diff(ptr::null_mut(), 0, memory.cast(), CHUNK as u32, sum);
+            sum = added.cast_unsigned() as u32;
+            if bpf_skb_store_bytes(skb, to, memory.cast(), CHUNK as u32, 0) != 0 {
+                return Err(());
+            }
+        }
     }
     // The helper sums up words as they lie in memory, and does not fold them.
     let folded = (sum & 0xffff) + (sum >> 16);
     let folded = (folded & 0xffff) + (folded >> 16);
-    Some(Sum::new().word(u16::from_be(folded as u16)))
+    Ok(Sum::new().word(u16::from_be(folded as u16)))
 }
 
 /// The interface that the packet came in by.

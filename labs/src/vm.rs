@@ -50,8 +50,9 @@ const MODULES: [&str; 11] = [
 
 /// Tools of this machine that the other one has as well, and how to get each;
 /// busybox has the rest.
-const TOOLS: [(&str, &str); 4] = [
+const TOOLS: [(&str, &str); 5] = [
     ("bash", "install it: apt-get install bash"),
+    ("ethtool", "install it: apt-get install ethtool"),
     ("ip", "install it: apt-get install iproute2"),
     ("ping", "install it: apt-get install iputils-ping"),
     ("tc", "install it: apt-get install iproute2"),

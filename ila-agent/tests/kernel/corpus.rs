@@ -9,7 +9,7 @@ macro_rules! corpus {
     };
 }
 
-const CORPUS: [(&str, &str); 35] = corpus! {
+const CORPUS: [(&str, &str); 37] = corpus! {
     "advertisement-hidden"
     "arp"
     "arriving-auto"
@@ -26,6 +26,8 @@ const CORPUS: [(&str, &str); 35] = corpus! {
     "error-at-sir-auto"
     "error-at-sir-map"
     "error-at-sir-no"
+    "error-hidden-map"
+    "error-hidden-no"
     "error-of-container"
     "fragment-later"
     "last-hop"

@@ -12,9 +12,9 @@ use ila_proto::{
 use crate::{
     generate::checksum,
     harness::{
-        ADDRESS, CONTAINER_MAC, DROP, ETHERNET, HOST_MAC, Host, LOCAL, PAYLOAD, REDIRECT, REMOTE,
-        TEST_MTU, address, checksum_is_valid, delivered, echo, readdressed, redirected,
-        sources_at_locator, udp, with_hop_limit,
+        ADDRESS, CONTAINER_MAC, DROP, ETHERNET, HOST_MAC, Host, LOCAL, NEXT_HEADER, PAYLOAD,
+        PAYLOAD_LENGTH, REDIRECT, REMOTE, TEST_MTU, address, checksum_is_valid, delivered, echo,
+        readdressed, redirected, sources_at_locator, udp, with_hop_limit,
     },
 };
 
@@ -203,9 +203,11 @@ fn a_cpu_sends_so_many_errors_in_a_second() {
 
 // Brought home.
 
+const ROUTER: &str = "2606:4700::1111";
+
 /// The error of a router about a container's packet as it was on the wire.
 fn of_router(to: Ipv6Addr, quote: &[u8]) -> Vec<u8> {
-    let router = address("2606:4700::1111");
+    let router = address(ROUTER);
     let mut message = [&[3, 0, 0, 0, 0, 0, 0, 0], quote].concat();
     checksum(router, to, &mut message);
     packet(router, to, 64, 58, &message)
@@ -240,6 +242,77 @@ fn an_error_comes_home_as_if_there_were_no_translation_however_much_it_quotes() 
                     assert!(checksum_is_valid(&outcome.packet), "{length} bytes");
                 }
                 assert_eq!(outcome.packet, delivered(&home, CONTAINER_MAC), "{length} bytes");
+            }
+        }
+    }
+}
+
+/// The packet with a chain of extension headers in front of what it carries, of
+/// which each says what kind it is and what stands behind its first byte.
+fn behind(chain: &[(u8, &[u8])], packet: &[u8]) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    for (kind, rest) in chain.iter().rev() {
+        let next = std::mem::replace(&mut packet[NEXT_HEADER], *kind);
+        packet.splice(PAYLOAD..PAYLOAD, [&[next], *rest].concat());
+    }
+    let length = u16::try_from(packet.len() - PAYLOAD).expect("it is short");
+    packet[PAYLOAD_LENGTH..PAYLOAD_LENGTH + 2].copy_from_slice(&length.to_be_bytes());
+    packet
+}
+
+#[test]
+fn an_error_comes_home_behind_extension_headers_as_well() {
+    const OPTIONS: (u8, &[u8]) = (60, &[0, 1, 4, 0, 0, 0, 0]);
+    const LONG: (u8, &[u8]) = (60, &[1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    const HOP_BY_HOP: (u8, &[u8]) = (0, &[0, 5, 2, 0, 0, 1, 0]);
+    const ROUTING: (u8, &[u8]) = (43, &[0, 253, 0, 0, 0, 0, 0]);
+    const WHOLE: (u8, &[u8]) = (44, &[0, 0, 0, 0, 0, 0, 7]);
+    const FIRST: (u8, &[u8]) = (44, &[0, 0, 1, 0, 0, 0, 7]);
+    const LATER: (u8, &[u8]) = (44, &[0, 0, 8, 0, 0, 0, 7]);
+    const AUTHENTICATION: (u8, &[u8]) = (51, &[1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0]);
+    let unchanged: fn(&mut HostConfig) = |_| {};
+    for mode in ChecksumMode::ALL {
+        for (change, at_locator) in [(unchanged, false), (sources_at_locator, true)] {
+            let host = Host::with(mode, change);
+            let (from, to) = (host.sir(LOCAL), host.sir(REMOTE));
+            let sent = udp(from, to, b"odd");
+            let source = if at_locator { host.ila(LOCAL, host.here) } else { from };
+            let wire = readdressed(&sent, source, host.ila(REMOTE, host.there));
+            let came = of_router(source, &wire[ETHERNET..]);
+            let home = of_router(from, &sent[ETHERNET..]);
+            let six = [HOP_BY_HOP, LONG, ROUTING, FIRST, AUTHENTICATION, OPTIONS];
+            for (chain, is_found) in [
+                (&[HOP_BY_HOP][..], true),
+                (&[OPTIONS], true),
+                (&[LONG], true),
+                (&[ROUTING], true),
+                (&[WHOLE], true),
+                (&[FIRST], true),
+                (&[LATER], false),
+                (&[AUTHENTICATION], true),
+                (&six, true),
+                (&[&[OPTIONS], &six[..]].concat(), false),
+            ] {
+                let came = behind(chain, &came);
+                // Who holds no identifier may tell of errors, and nothing else.
+                let stranger = readdressed(&came, host.ila(NOBODY, host.there), source);
+                let outcome = host.run(Role::Uplink, &stranger);
+                let what = (outcome.action, outcome.fate);
+                if !is_found {
+                    assert_eq!(what, (DROP, Fate::IngressSource), "{chain:?}");
+                    let outcome = host.run(Role::Uplink, &came);
+                    let fate = if at_locator { Fate::IngressRestored } else { Fate::IngressSir };
+                    assert_eq!((outcome.action, outcome.fate), (REDIRECT, fate), "{chain:?}");
+                    let as_it_is = delivered(&redirected(&came, from), CONTAINER_MAC);
+                    assert_eq!(outcome.packet, as_it_is, "{chain:?}");
+                    continue;
+                }
+                assert_eq!(what, (REDIRECT, Fate::IngressError), "{chain:?}");
+                let outcome = host.run(Role::Uplink, &came);
+                let what = (outcome.action, outcome.fate);
+                assert_eq!(what, (REDIRECT, Fate::IngressError), "{chain:?}");
+                let home = delivered(&behind(chain, &home), CONTAINER_MAC);
+                assert_eq!(outcome.packet, home, "{chain:?}");
             }
         }
     }

@@ -33,6 +33,8 @@ pub const ETHERNET: usize = 14;
 pub const IPV6: usize = 40;
 /// Where the upper layer starts.
 pub const PAYLOAD: usize = ETHERNET + IPV6;
+pub const PAYLOAD_LENGTH: usize = ETHERNET + 4;
+pub const NEXT_HEADER: usize = ETHERNET + 6;
 const HOP_LIMIT: usize = ETHERNET + 7;
 const SOURCE: usize = ETHERNET + 8;
 const DESTINATION: usize = ETHERNET + 24;

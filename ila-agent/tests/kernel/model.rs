@@ -158,20 +158,20 @@ impl World {
         if !is_for_host(packet) {
             return (PASS, Fate::IngressLinkLayer, same);
         }
-        let kind = packet.get(54).copied().filter(|_| header.next_header == ICMPV6);
-        if kind == Some(SOLICITATION) {
+        if header.next_header == ICMPV6 && packet.get(54) == Some(&SOLICITATION) {
             return self.neighbour_on_uplink(packet, &header);
         }
-        let is_error = matches!(kind, Some(1..=4));
-        match forward::ingress(&self.config, self, &header, is_error) {
+        let error = match walk(packet) {
+            Upper::Found(ICMPV6, at) => Some(at).filter(|_| matches!(packet.get(at), Some(1..=4))),
+            _ => None,
+        };
+        match forward::ingress(&self.config, self, &header, error.is_some()) {
             Verdict::Pass(fate) => (PASS, fate, same),
             Verdict::Drop(fate) => (DROP, fate, same),
             Verdict::Refuse(error, fate) => self.refuse(Role::Uplink, packet, bytes(error), fate),
             Verdict::Deliver { mac, rewrite, fate, .. } => {
-                let restored = match kind {
-                    Some(1..=4) => self.quote_restored(packet, &header, &rewrite),
-                    _ => None,
-                };
+                let restored =
+                    error.and_then(|at| self.quote_restored(packet, at, &header, &rewrite));
                 let fate = if restored.is_some() { Fate::IngressError } else { fate };
                 self.deliver(restored.unwrap_or(same), mac, &rewrite, fate)
             }
@@ -278,13 +278,20 @@ impl World {
         Some(to_ila(self.mode(), Identifier::from_bits(source.low), locator, delta).into())
     }
 
-    /// The error with its quoted packet restored; none if that stays as it is.
-    fn quote_restored(&self, packet: &[u8], header: &Header, rewrite: &Rewrite) -> Option<Vec<u8>> {
-        const QUOTE: usize = ETHERNET + IPV6 + 8;
-        if packet.len() < QUOTE + IPV6 {
+    /// The error at a place in the packet with the packet that it quotes
+    /// restored; none if that stays as it is.
+    fn quote_restored(
+        &self,
+        packet: &[u8],
+        error: usize,
+        header: &Header,
+        rewrite: &Rewrite,
+    ) -> Option<Vec<u8>> {
+        let (checksum_at, quote) = (error + 2, error + 8);
+        if packet.len() < quote + IPV6 {
             return None;
         }
-        let [source, destination] = [8, 24].map(|at| address_at(packet, QUOTE + at));
+        let [source, destination] = [8, 24].map(|at| address_at(packet, quote + at));
         let is_ila = source == header.destination && source != rewrite.destination;
         let new_source = if is_ila { rewrite.destination } else { source };
         let new_destination = self.restored(destination);
@@ -292,7 +299,7 @@ impl World {
             return None;
         }
         let mut result = packet.to_vec();
-        set_addresses(&mut result[QUOTE..], new_source, new_destination);
+        set_addresses(&mut result[quote..], new_source, new_destination);
         let outer_before = [header.source, header.destination];
         let outer_after = [rewrite.source, rewrite.destination];
         let mut before = vec![source, destination];
@@ -306,14 +313,15 @@ impl World {
             u32::from(sum(&bytes)) % 0xffff
         });
         if before != after {
-            let checksum = u32::from(u16::from_be_bytes([packet[56], packet[57]]));
+            let [high, low] = [packet[checksum_at], packet[checksum_at + 1]];
+            let checksum = u32::from(u16::from_be_bytes([high, low]));
             let checksum = match (checksum + before + 0xffff - after) % 0xffff {
                 // A sum of which anything is not zero is never spelled so.
                 0 => 0xffff,
                 other => other,
             };
             let checksum = u16::try_from(checksum).expect("it is less");
-            result[56..58].copy_from_slice(&checksum.to_be_bytes());
+            result[checksum_at..checksum_at + 2].copy_from_slice(&checksum.to_be_bytes());
         }
         Some(result)
     }

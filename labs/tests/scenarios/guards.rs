@@ -2,15 +2,27 @@
 
 use std::{
     io::ErrorKind,
-    net::{Ipv6Addr, SocketAddr, TcpStream},
+    net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream},
+    os::fd::AsRawFd as _,
 };
 
-use ila_labs::wait_until;
-use nix::sys::signal::Signal;
+use ila_labs::{Capture, Packet, wait_until};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::{
+        signal::Signal,
+        socket::{
+            AddressFamily, SockFlag, SockType, SockaddrIn6, connect, setsockopt, socket,
+            sockopt::SendTimeout,
+        },
+        time::{TimeVal, TimeValLike as _},
+    },
+};
 
 use crate::{
     common::ok,
-    overlay::{Overlay, PATIENCE},
+    overlay::{Overlay, PATIENCE, inside},
 };
 
 const NOBODY: &str = "fd00:db8:0:1:2000::99";
@@ -74,6 +86,71 @@ fn who_connects_to_nobody_is_told_at_once() {
         assert_eq!(error.kind(), ErrorKind::HostUnreachable, "{path}: {error}");
         assert!(overlay.count("h1", "egress-unknown-identifier") > 0, "{path}");
     }
+}
+
+/// Containers leave their checksums to a device, and what is told of one may leave
+/// by a device that does its work.
+#[test]
+fn who_is_told_by_way_of_a_device_that_finishes_checksums_is_told_right() {
+    const ICMPV6: u8 = 58;
+    const HEADERS: usize = 48;
+    // None, and so many that the TCP header is the end of the quote.
+    const OPTIONS: [usize; 2] = [0, 1144];
+    let overlay = Overlay::of("finished", "two-hosts");
+    ok(&mut overlay.ctl("h2", &["container", "rm", "b1"]));
+    let a1 = ok(&mut overlay.ctl("h1", &["container", "show", "a1", "-o", "json"]));
+    let a1: serde_json::Value = serde_json::from_str(&a1).expect("it is JSON");
+    let outside = a1["host_interface"].as_str().expect("it has one");
+    let nobody: Ipv6Addr = NOBODY.parse().expect("an address");
+    // From the host of the container, and from the one that b1 was on.
+    let ways = [("h1", outside, nobody), ("h2", "up0", overlay.address("b1"))];
+    for ((host, device, to), options) in
+        ways.into_iter().flat_map(|way| OPTIONS.map(|options| (way, options)))
+    {
+        ok(overlay.node(host).command("ethtool").args(["-K", device, "tx", "off"]));
+        let a1 = overlay.node("a1");
+        let capture =
+            Capture::start(&a1, "eth0", &format!("dst host {to} or (icmp6 and ip6[40] < 128)"));
+        let capture = capture.unwrap_or_else(|error| panic!("{error}"));
+        let connected = inside(&a1, || connect_with_options(to, options));
+        let packets = capture.wait(|packets| packets.len() > 1);
+        let [sent, error, ..] = &packets.unwrap_or_else(|error| panic!("{error}"))[..] else {
+            panic!("there are more than one")
+        };
+        let is_right = |packet: &Packet| packet.checksums().map(|(says, has)| says == has);
+        assert_eq!(is_right(sent), Some(false), "{host}: nothing is left to the device");
+        assert_eq!(error.ipv6()[6], ICMPV6, "{host}: {error:?}");
+        assert_eq!(is_right(error), Some(true), "{host}, {options} bytes: {error:?}");
+        let quote = &error.ipv6()[HEADERS..];
+        assert_eq!(quote, sent.ipv6_with(to, quote[7]), "{host}");
+        assert_eq!(connected, Err(Errno::EHOSTUNREACH), "{host}");
+    }
+}
+
+/// Connects to an address where nobody is, with destination options of so many
+/// bytes in front of TCP, which is nothing that the library has a call for.
+fn connect_with_options(to: Ipv6Addr, bytes: usize) -> nix::Result<()> {
+    let tcp = socket(AddressFamily::Inet6, SockType::Stream, SockFlag::empty(), None)?;
+    let patience = TimeVal::seconds(PATIENCE.as_secs().cast_signed());
+    setsockopt(&tcp, SendTimeout, &patience)?;
+    // Padding of six bytes each, the header's first two among them.
+    let mut options = [1, 6, 0, 0, 0, 0, 0, 0].repeat(bytes / 8);
+    if let Some(header) = options.first_chunk_mut() {
+        let units = u8::try_from(bytes / 8 - 1).expect("there are less than 256");
+        *header = [0, units, 1, 4];
+    }
+    // SAFETY: the bytes are there for as long as the call takes, and as many.
+    let set = unsafe {
+        libc::setsockopt(
+            tcp.as_raw_fd(),
+            libc::IPPROTO_IPV6,
+            libc::IPV6_DSTOPTS,
+            options.as_ptr().cast(),
+            options.len() as libc::socklen_t,
+        )
+    };
+    Errno::result(set)?;
+    connect(tcp.as_raw_fd(), &SockaddrIn6::from(SocketAddrV6::new(to, 80, 0, 0)))
 }
 
 /// What a host sends its errors from must not be taken for a container's.

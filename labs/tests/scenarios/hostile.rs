@@ -159,7 +159,8 @@ fn a_packet_to_nobody_does_not_go_round_in_circles() {
     assert!(received() - before < 10, "{} packets for one ping", received() - before);
 }
 
-fn link_address(overlay: &Overlay, node: &str, interface: &str) -> [u8; 6] {
+/// The link-layer address of a node's interface.
+pub fn link_address(overlay: &Overlay, node: &str, interface: &str) -> [u8; 6] {
     let link = ok(overlay.node(node).command("ip").args(["-json", "link", "show", interface]));
     let link: serde_json::Value = serde_json::from_str(&link).expect("it is JSON");
     let text = link[0]["address"].as_str().expect("it has one");
@@ -187,7 +188,7 @@ fn tagged(tag: u16, frame: &[u8]) -> Vec<u8> {
 }
 
 /// Sends one frame, as it is, out of an interface of this thread's namespace.
-fn send_raw(interface: &str, frame: &[u8]) {
+pub fn send_raw(interface: &str, frame: &[u8]) {
     use std::os::fd::AsRawFd as _;
 
     use nix::{

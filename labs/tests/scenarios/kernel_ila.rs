@@ -133,15 +133,10 @@ fn the_agent_on_linux_6_1_attaches_by_clsact_and_is_a_host_like_any() {
 fn hosts_whose_uplinks_are_in_a_vlan_reach_each_other_there_and_nowhere_else() {
     const ADDRESSES: [(&str, &str); 2] =
         [("a1", "fd00:db8:0:1:2000::a1"), ("b1", "fd00:db8:0:1:2000::b1")];
-    let ours = ["ila-agent", "ila-ctl", "ila-lab"].map(|name| bin_dir().join(name));
-    let [agent, ctl, lab] = ours.each_ref().map(PathBuf::as_path);
-    let linux = Vm::boot(&[agent, ctl, lab, Path::new(ECHO)], None);
-    let mut linux = linux.unwrap_or_else(|error| panic!("{error}"));
     let topology = ["h1", "h2"]
         .iter()
         .fold(TWO_HOSTS.to_owned(), |topology, host| with_host(&topology, host, "vlan = 100"));
-    let up = format!("echo {} >lab.toml; ila-lab up ./lab.toml --name vlan", quote(&topology));
-    tell(&mut linux, &up);
+    let mut linux = with_lab(&topology);
     for host in ["h1", "h2"] {
         let filters = |linux: &mut Vm, interface: &str| {
             at(linux, host, &format!("tc filter show dev {interface} ingress"))
@@ -152,7 +147,7 @@ fn hosts_whose_uplinks_are_in_a_vlan_reach_each_other_there_and_nowhere_else() {
     }
 
     for (container, address) in ADDRESSES {
-        let serve = format!("ila-lab exec vlan {container} -- ila-echo serve {address}");
+        let serve = format!("ila-lab exec lab {container} -- ila-echo serve {address}");
         tell(&mut linux, &format!("read < <(exec {serve})"));
     }
     for (from, (_, to)) in [("a1", ADDRESSES[1]), ("b1", ADDRESSES[0])] {
@@ -184,6 +179,33 @@ fn hosts_whose_uplinks_are_in_a_vlan_reach_each_other_there_and_nowhere_else() {
     assert!(tagged >= PINGS, "{tagged} left alone");
 }
 
+/// No call makes a kernel forget that a checksum is to be finished. That this one
+/// does as well when its place is cut off, nothing but itself can tell.
+#[test]
+fn linux_6_1_finishes_no_checksum_inside_of_an_error() {
+    const NOBODY: &str = "fd00:db8:0:1:2000::99";
+    let mut linux = with_lab(TWO_HOSTS);
+    let links = at(&mut linux, "h1", "ip -brief link");
+    let devices = links.split_whitespace().filter_map(|word| word.split_once('@'));
+    for (device, _) in devices.filter(|(name, _)| name.starts_with("ila")) {
+        at(&mut linux, "h1", &format!("ethtool -K {device} tx off"));
+    }
+    let connect = format!("! ila-lab exec lab a1 -- ila-echo exchange {NOBODY} tcp 1 2>&1");
+    let said = tell(&mut linux, &connect);
+    assert!(said.contains("No route to host"), "{said}");
+}
+
+/// The second kernel with a lab inside.
+fn with_lab(topology: &str) -> Vm {
+    let ours = ["ila-agent", "ila-ctl", "ila-lab"].map(|name| bin_dir().join(name));
+    let [agent, ctl, lab] = ours.each_ref().map(PathBuf::as_path);
+    let linux = Vm::boot(&[agent, ctl, lab, Path::new(ECHO)], None);
+    let mut linux = linux.unwrap_or_else(|error| panic!("{error}"));
+    let up = format!("echo {} >lab.toml; ila-lab up ./lab.toml --name lab", quote(topology));
+    tell(&mut linux, &up);
+    linux
+}
+
 /// Pings the ILA address of a1 from the router of the machine's lab, in a VLAN on
 /// an interface there. Nobody answers; returns by how much there are more that h1
 /// has restored, has left alone for their tag, and has got by `up0.200`.
@@ -210,7 +232,7 @@ fn ping_in_vlan(linux: &mut Vm, below: &str, vlan: u16) -> [u64; 3] {
         ]
     };
     let before = counts(linux);
-    let sent = tell(linux, &format!("! ila-lab exec vlan rt -- ping -c{PINGS} -i0.1 -W1 {to}"));
+    let sent = tell(linux, &format!("! ila-lab exec lab rt -- ping -c{PINGS} -i0.1 -W1 {to}"));
     assert!(sent.contains(&format!("{PINGS} packets transmitted, 0 received")), "{sent}");
     let after = counts(linux);
     at(linux, "rt", "ip link del other");
@@ -220,14 +242,14 @@ fn ping_in_vlan(linux: &mut Vm, below: &str, vlan: u16) -> [u64; 3] {
 /// Runs a command in a node of the machine's lab.
 #[track_caller]
 fn at(linux: &mut Vm, node: &str, command: &str) -> String {
-    tell(linux, &format!("ila-lab exec vlan {node} -- {command}"))
+    tell(linux, &format!("ila-lab exec lab {node} -- {command}"))
 }
 
 /// How many packets a host of the machine's lab has counted under a fate, all or
 /// those of an interface.
 #[track_caller]
 fn counted(linux: &mut Vm, host: &str, of: &str, fate: &str) -> u64 {
-    let socket = format!("/run/ila-lab/vlan/{host}/agent.sock");
+    let socket = format!("/run/ila-lab/lab/{host}/agent.sock");
     let json = tell(linux, &format!("ila-ctl --socket {socket} counters -o json {of}"));
     let reply: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
     let counters = reply["counters"].as_array().expect("it has counters");

@@ -6,7 +6,11 @@ use std::{
     net::{Ipv6Addr, UdpSocket},
 };
 
-use ila_labs::wait_until;
+use etherparse::{
+    Icmpv6Type, IpFragOffset, IpHeaders, IpNumber, Ipv6Extensions, Ipv6FragmentHeader, Ipv6Header,
+    Ipv6RawExtHeader, PacketBuilder,
+};
+use ila_labs::{Capture, wait_until};
 use nix::{
     libc,
     sys::socket::{setsockopt, sockopt::Ipv6DontFrag},
@@ -14,6 +18,7 @@ use nix::{
 
 use crate::{
     common::ok,
+    hostile::{link_address, send_raw},
     overlay::{Overlay, PATIENCE, UdpEcho, inside, tcp_exchange, with_host, with_router},
 };
 
@@ -98,6 +103,50 @@ fn a_tcp_transfer_finds_the_packet_size_of_the_path_and_finishes() {
         let route = route_of_a1(&overlay);
         assert!(route.contains(&format!("mtu {NARROW}")), "{route}");
     }
+}
+
+/// What hides behind extension headers, no router of Linux sends.
+#[test]
+fn a_sender_is_told_behind_extension_headers_as_well() {
+    let overlay =
+        Overlay::up("hidden", "two-hosts", |text| format!("source = \"locator\"\n{text}"));
+    let (a1, rt, to) = (overlay.node("a1"), overlay.node("rt"), overlay.address("b1"));
+    // The host resolves its router before this counts.
+    assert!(overlay.pings("a1", "b1"));
+    let capture = Capture::start(&rt, "to-h1", "udp").unwrap_or_else(|error| panic!("{error}"));
+    let socket = inside(&a1, || UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)));
+    let socket = socket.expect("a port is free");
+    socket.send_to(&[1; WIDE - HEADERS], (to, 9)).expect("it can be sent");
+    let packets = capture.wait(|packets| !packets.is_empty());
+    let sent = &packets.unwrap_or_else(|error| panic!("{error}"))[0];
+
+    let options = Ipv6RawExtHeader::new_raw(IpNumber(0), &[1, 4, 0, 0, 0, 0]);
+    let options = options.expect("they are short");
+    let extensions = Ipv6Extensions {
+        hop_by_hop_options: Some(options.clone()),
+        destination_options: Some(options),
+        fragment: Some(Ipv6FragmentHeader::new(IpNumber(0), IpFragOffset::ZERO, false, 7)),
+        ..Ipv6Extensions::default()
+    };
+    let header = Ipv6Header {
+        source: [0x20, 1, 0xd, 0xb8, 0xff, 0xff, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1],
+        destination: sent.source().octets(),
+        hop_limit: 64,
+        ..Ipv6Header::default()
+    };
+    let [from, at] = [("rt", "to-h1"), ("h1", "up0")];
+    let [from, at] = [from, at].map(|(node, end)| link_address(&overlay, node, end));
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(from, at)
+        .ip(IpHeaders::Ipv6(header, extensions))
+        .icmpv6(Icmpv6Type::PacketTooBig { mtu: NARROW as u32 })
+        .write(&mut frame, &sent.ipv6()[..1000])
+        .expect("it fits");
+    inside(&rt, || send_raw("to-h1", &frame));
+    wait_until(PATIENCE, "the route to have the packet size", || {
+        route_of_a1(&overlay).contains(&format!("mtu {NARROW}")).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", route_of_a1(&overlay)));
 }
 
 /// The uplink itself has become narrow, and what offloads have put together is
