@@ -76,6 +76,25 @@ impl Holders {
         Some(Held { by, standing, disputed_by })
     }
 
+    /// That a node holds an identifier, if it claims it and is not `hidden`,
+    /// whoever has a better claim.
+    #[must_use]
+    pub fn held_by(
+        &self,
+        subject: Subject,
+        node: NodeId,
+        hidden: &BTreeSet<NodeId>,
+    ) -> Option<Held> {
+        let Held { by, standing, mut disputed_by } = self.held(subject, hidden)?;
+        if by == node {
+            return Some(Held { by, standing, disputed_by });
+        }
+        let Claimants::Many(all) = self.claimants.get(&subject)? else { return None };
+        let standing = *all.get(&node)?;
+        disputed_by.insert(by);
+        disputed_by.remove(&node).then_some(Held { by: node, standing, disputed_by })
+    }
+
     /// The identifiers that somebody claims without a right that is known.
     pub fn without_right(&self) -> impl Iterator<Item = Subject> {
         let is_without = |standing: &Standing| standing.right == Right::None;
