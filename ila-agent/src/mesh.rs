@@ -370,6 +370,9 @@ fn tell_of(alarm: Alarm) {
         Alarm::Lost(subject) => {
             tracing::error!(?subject, "an identifier of a container here is held elsewhere");
         }
+        Alarm::Restless(subject) => {
+            tracing::error!(?subject, "an identifier changes hands too often to be followed");
+        }
     }
 }
 

@@ -514,7 +514,7 @@ impl Owner {
             source,
             node: None,
             epoch: None,
-            age_millis: None,
+            age_seconds: None,
         }
     }
 

@@ -152,7 +152,7 @@ impl Tabular for Mapping {
             ("source", source(self.source).to_owned()),
             ("node", self.node.as_ref().map(ToString::to_string).unwrap_or_default()),
             ("epoch", self.epoch.map(|it| it.to_string()).unwrap_or_default()),
-            ("age", self.age_millis.map(millis).unwrap_or_default()),
+            ("age", self.age_seconds.map(seconds).unwrap_or_default()),
         ])
     }
 }
@@ -170,7 +170,7 @@ impl Tabular for MappingList {
                 source(mapping.source).to_owned(),
                 mapping.node.as_ref().map(ToString::to_string).unwrap_or_default(),
                 mapping.epoch.map(|it| it.to_string()).unwrap_or_default(),
-                mapping.age_millis.map(millis).unwrap_or_default(),
+                mapping.age_seconds.map(seconds).unwrap_or_default(),
             ]);
         }
         table
@@ -211,7 +211,9 @@ impl Tabular for MappingOrigin {
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        let mut row = |key: &str, value: String| drop(table.add_row([key.to_owned(), value]));
+        let mut row = |key: &str, value: String| {
+            table.add_row([key.to_owned(), value]);
+        };
         match &self.mapping {
             None => row("mapping", "none: the programs know nobody of that identifier".to_owned()),
             Some(mapping) => {
@@ -309,7 +311,9 @@ impl Tabular for Status {
 }
 
 fn add_mesh(table: &mut Table, mesh: &MeshStatus) {
-    let mut row = |key: &str, value: String| drop(table.add_row([key.to_owned(), value]));
+    let mut row = |key: &str, value: String| {
+        table.add_row([key.to_owned(), value]);
+    };
     let converged = if mesh.converged { "converged" } else { "not converged" };
     let MeshStatus { nodes, down, links, taken, duplicates, repairs, .. } = mesh;
     row("mesh", format!("{converged}, {nodes} nodes, {down} down, {links} connected"));
@@ -368,11 +372,14 @@ fn ago(node: &Node) -> String {
 }
 
 fn millis(millis: u64) -> String {
-    let seconds = millis / 1000;
+    if millis < 1000 { format!("{millis} ms") } else { seconds(millis / 1000) }
+}
+
+fn seconds(seconds: u64) -> String {
     match seconds {
-        0 => format!("{millis} ms"),
-        1..600 => format!("{seconds} s"),
-        _ => format!("{} min", seconds / 60),
+        0..600 => format!("{seconds} s"),
+        600..36_000 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
     }
 }
 

@@ -165,9 +165,9 @@ pub struct Mapping {
     /// How often it has changed hands, as far as that is signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u32>,
-    /// For how long this node knows it so, in milliseconds.
+    /// For how long this node knows it so, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub age_millis: Option<u64>,
+    pub age_seconds: Option<u64>,
 }
 
 /// A mapping that has changed.

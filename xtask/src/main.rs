@@ -7,6 +7,7 @@ mod fuzz;
 mod parts;
 mod second_kernel;
 mod setup;
+mod sim;
 mod step;
 mod tally;
 
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{bench::BenchArgs, parts::Part};
+use crate::{bench::BenchArgs, parts::Part, sim::SimArgs};
 
 /// What can be done with this workspace
 ///
@@ -53,6 +54,8 @@ enum Verb {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Have something happen to a simulated mesh, and see whether all is well
+    Sim(SimArgs),
     /// Install what building, demo and tests need
     Setup,
 }
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Setup => set_up().map(|()| true),
         Verb::Demo => demo().map(|()| true),
         Verb::Bench(args) => bench::run(&args).map(|()| true),
+        Verb::Sim(args) => sim::run(&args).map(|()| true),
         Verb::Fuzz { minutes, seed } => fuzz::run(minutes, seed).map(|()| true),
         Verb::Test { list: true, .. } => {
             Part::print_all();

@@ -55,7 +55,7 @@ impl Membership {
 
     /// The same mappings with who says so.
     pub async fn attribute(&self, mappings: Vec<Mapping>) -> Vec<Mapping> {
-        let hidden = self.following().hidden;
+        let (hidden, now) = (self.following().hidden, self.mesh().now());
         let attribute = move |mesh: &mut Mesh<_>| {
             let attributed = mappings.into_iter().map(|mapping| {
                 let subject = subject(&mapping);
@@ -65,10 +65,12 @@ impl Membership {
                     let locators = &certified.locators;
                     // What the configuration says may be something else.
                     let says_so = locators.iter().any(|(_, it)| *it == mapping.locator);
-                    says_so.then(|| (certified.name.clone(), held.standing.epoch))
+                    let age = now.saturating_sub(held.since).as_secs();
+                    says_so.then(|| (certified.name.clone(), held.standing.epoch, age))
                 });
-                let (node, epoch) = named.unzip();
-                Mapping { node, epoch, ..mapping }
+                let Some((node, epoch, age)) = named else { return mapping };
+                let (node, epoch, age_seconds) = (Some(node), Some(epoch), Some(age));
+                Mapping { node, epoch, age_seconds, ..mapping }
             });
             attributed.collect()
         };

@@ -37,11 +37,11 @@ fn mapping() -> Mapping {
         source: MappingSource::Mesh,
         node: Some(parse("h1")),
         epoch: Some(3),
-        age_millis: Some(4),
+        age_seconds: Some(4),
     }
 }
 
-const MAPPING: &str = r#""identifier":"2000:0:0:b1","address":"fd00:db8:0:1:2000::b1","locator":"2001:db8:a:1::/64","ila_address":"2001:db8:a:1:3000::cda6","source":"mesh","node":"h1","epoch":3,"age_millis":4"#;
+const MAPPING: &str = r#""identifier":"2000:0:0:b1","address":"fd00:db8:0:1:2000::b1","locator":"2001:db8:a:1::/64","ila_address":"2001:db8:a:1:3000::cda6","source":"mesh","node":"h1","epoch":3,"age_seconds":4"#;
 
 fn node() -> Node {
     Node {

@@ -3,8 +3,10 @@
 //! An identifier lies in the range that the certificate of one node names, its
 //! *home*. The home may hold it, hand it over, and whoever it was handed to may
 //! hand it on: each such step raises the epoch by one and is signed by who gave
-//! it away. The authority can grant it to anybody. Whoever claims it by no such
-//! right has it only as long as nobody else does.
+//! it away. The home can say anew that it has it, at any epoch, which is how a
+//! chain of steps that has become long ends. The authority can grant it to
+//! anybody. Whoever claims it by no such right has it only as long as nobody
+//! else does.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,20 +48,21 @@ impl Subject {
 /// That an owner holds an identifier.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// By what right; none for its home.
+    /// By what right; none for its home, unless that says so anew.
     pub grant: Option<Grant>,
     /// Who has handed it on since, the first one first.
     pub steps: Vec<HandOver>,
 }
 
-/// The authority's word that a node holds an identifier.
+/// The authority's word that a node holds an identifier, or the home's that it
+/// does so itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// To whom.
     pub to: NodeId,
     /// Higher than that of what came before.
     pub epoch: u32,
-    /// The authority's, over [`Grant::statement`].
+    /// The authority's or the home's, over [`Grant::statement`].
     pub signature: Signature,
 }
 
@@ -75,7 +78,7 @@ pub struct HandOver {
 }
 
 impl Grant {
-    /// The bytes that the authority signs.
+    /// The bytes that are signed.
     #[must_use]
     pub fn statement(subject: Subject, to: NodeId, epoch: u32) -> Vec<u8> {
         statement(*b"ila-gr1\0", subject, epoch, &[to])
@@ -124,7 +127,7 @@ pub enum Right {
 pub trait Court {
     /// Whether the certificate of a node names the range that an identifier
     /// lies in.
-    fn is_home(&self, node: NodeId, subject: Subject) -> bool;
+    fn is_home(&mut self, node: NodeId, subject: Subject) -> bool;
     /// Whether a node has signed that.
     fn has_signed(&mut self, node: NodeId, statement: &[u8], signature: &Signature) -> bool;
     /// Whether the authority has.
@@ -141,10 +144,14 @@ impl Claim {
         let (right, mut holder, mut epoch) = if let Some(grant) = &self.grant {
             let Grant { to, epoch, signature } = grant;
             let statement = Grant::statement(subject, *to, *epoch);
-            if !court.has_granted(&statement, signature) {
+            let right = if court.has_granted(&statement, signature) {
+                Right::Granted
+            } else if court.is_home(*to, subject) && court.has_signed(*to, &statement, signature) {
+                Right::Home
+            } else {
                 return WITHOUT;
-            }
-            (Right::Granted, *to, *epoch)
+            };
+            (right, *to, *epoch)
         } else {
             let first = self.steps.first().map_or(owner, |step| step.from);
             if !court.is_home(first, subject) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Certified, Change, Delta, NodeId, Owner, Position, Refused, Surroundings,
+    Certified, Change, Delta, Key, NodeId, Owner, Position, Refused, Surroundings, Value,
     claim::Subject,
     frame::Frame,
     heads::Heads,
@@ -17,12 +17,17 @@ use super::{
 };
 
 mod knowledge;
+mod moves;
 mod neighbours;
 mod own;
+mod sizes;
 mod spread;
 
 pub use knowledge::change;
+use moves::AllMoves;
+pub use moves::{CALM, MOVES};
 use neighbours::{Link, Lost, Slot, Slots};
+pub use sizes::Sizes;
 use spread::Missing;
 
 /// A moment, counted from any other one that stays the same.
@@ -65,7 +70,8 @@ pub enum Effect {
     Wake(LinkId),
     /// Make a connection to a node.
     Dial(NodeId),
-    /// Make a connection to whoever can be found: nobody is known yet.
+    /// Make a connection to whoever can be found: nobody is known yet, or some
+    /// that were are down and others may be in their place.
     Seek,
     /// End a connection.
     Close(LinkId, Fault),
@@ -112,6 +118,9 @@ pub enum Alarm {
     /// An identifier that this node holds is held by another one with a better
     /// right.
     Lost(Subject),
+    /// An identifier changes hands so often that it is not followed any more,
+    /// until it has calmed.
+    Restless(Subject),
 }
 
 /// How a mesh behaves. The default is for hosts of one company, wherever they
@@ -171,14 +180,15 @@ enum Timer {
     Neighbour(NodeId),
     Stalled(LinkId),
     Leave(LinkId),
+    Calm(Subject),
 }
 
 /// Another node, and the way that its news take through this one.
 #[derive(Clone, Debug)]
 struct Known {
     owner: Arc<Owner>,
-    /// When something of it came that was new.
-    heard: Moment,
+    /// When something of it came that was new, since this node has started.
+    heard: Option<Moment>,
     /// The link that its news come by, if one has brought any …
     parent: Option<Slot>,
     /// … those that this node has told that they need not bring them …
@@ -196,6 +206,8 @@ pub struct Counts {
     pub duplicates: u64,
     /// Those that were asked for, after they did not come by themselves.
     pub grafts: u64,
+    /// Moves of identifiers that had moved too often.
+    pub not_followed: u64,
     /// Those that were not taken, by reason.
     pub refused: BTreeMap<Refused, u64>,
 }
@@ -211,8 +223,9 @@ pub struct Mesh<S> {
     holders: Holders,
     reports: Reports,
     down: BTreeSet<NodeId>,
-    /// Claims that cannot be judged before a node is known.
-    unjudged: BTreeMap<NodeId, BTreeSet<(Subject, NodeId)>>,
+    moves: AllMoves,
+    /// Claims, by who has made them, that cannot be judged before a node is known.
+    unjudged: BTreeMap<(Subject, NodeId), NodeId>,
     links: BTreeMap<LinkId, Link>,
     /// Who is next to this node, whether there is a link or not …
     neighbours: BTreeSet<NodeId>,
@@ -221,7 +234,8 @@ pub struct Mesh<S> {
     is_surveying: bool,
     is_telling: bool,
     missing: BTreeMap<NodeId, Missing>,
-    unsaid: Vec<Change>,
+    /// What is to be said; of several changes under one key the last counts.
+    unsaid: BTreeMap<Key, Option<Value>>,
     /// What is being stored, to be told then.
     saying: Option<Arc<Owner>>,
     set_back: u32,
@@ -243,6 +257,7 @@ impl<S: Surroundings> Mesh<S> {
             holders: Holders::default(),
             reports: Reports::default(),
             down: BTreeSet::new(),
+            moves: BTreeMap::new(),
             unjudged: BTreeMap::new(),
             links: BTreeMap::new(),
             missing: BTreeMap::new(),
@@ -250,7 +265,7 @@ impl<S: Surroundings> Mesh<S> {
             lost: BTreeMap::new(),
             is_surveying: false,
             is_telling: false,
-            unsaid: Vec::new(),
+            unsaid: BTreeMap::new(),
             saying: None,
             set_back: 0,
             is_silent: false,
@@ -268,7 +283,11 @@ impl<S: Surroundings> Mesh<S> {
 
     /// Learns of a node from what this one has stored of it.
     pub fn remember(&mut self, delta: Delta, now: Moment) -> Result<(), Refused> {
+        let owner = delta.owner;
         let remembered = self.take(delta, now).map(|_| ());
+        if let Some(known) = self.known.get_mut(&owner) {
+            known.heard = None;
+        }
         self.effects.clear();
         remembered
     }
@@ -331,22 +350,18 @@ impl<S: Surroundings> Mesh<S> {
         self.known.get(&node).map(|known| &known.owner)
     }
 
-    /// When something of a node was last heard that it has signed.
+    /// When something of a node was last heard that was new; not at all if it
+    /// is only remembered. As no clock is part of what is said, news that were
+    /// held up are as young as their arrival.
     #[must_use]
     pub fn heard(&self, node: NodeId) -> Option<Moment> {
-        self.known.get(&node).map(|known| known.heard)
+        self.known.get(&node).and_then(|known| known.heard)
     }
 
     /// Those that are down.
     #[must_use]
     pub const fn down(&self) -> &BTreeSet<NodeId> {
         &self.down
-    }
-
-    /// Who holds an identifier, of those that are not down.
-    #[must_use]
-    pub fn held(&self, subject: Subject) -> Option<Held> {
-        self.holders.held(subject, &self.down)
     }
 
     /// Who holds an identifier, of all but those that are `hidden`, down or not.
@@ -416,6 +431,7 @@ impl<S: Surroundings> Mesh<S> {
             Timer::Neighbour(node) => self.look_after(node, now),
             Timer::Stalled(link) => self.close(link, Fault::Stalled, now),
             Timer::Leave(link) => self.leave(link, now),
+            Timer::Calm(subject) => self.calm(subject, now),
         }
     }
 

@@ -1,6 +1,9 @@
 //! What one node has said, as another one knows it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +27,7 @@ pub struct Delta {
     pub to: Position,
     /// The owner's, over the [`Head::statement`] of what this leads to.
     pub signature: Signature,
-    /// What has changed, in order.
+    /// What has changed, in order; by key if it is several steps.
     pub changes: Vec<Change>,
 }
 
@@ -157,8 +160,10 @@ impl Owner {
     pub fn since(&self, from: Option<Position>) -> Delta {
         let steps = self.recent.iter().position(|(position, _)| Some(*position) == from);
         let (from, changes) = if let Some(first) = steps {
-            let steps = self.recent.range(first..);
-            (from, steps.flat_map(|(_, changes)| changes.iter().cloned()).collect())
+            let steps = self.recent.range(first..).flat_map(|(_, changes)| changes.iter());
+            // Of several changes under one key the last says all.
+            let last: BTreeMap<_, _> = steps.map(|change| (change.key, change)).collect();
+            (from, last.into_values().cloned().collect())
         } else {
             let entries = self.state.entries();
             let entry =

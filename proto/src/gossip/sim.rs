@@ -20,8 +20,10 @@ use crate::{
     api::NodeName,
 };
 
+pub mod check;
 pub mod measure;
 pub mod net;
+pub mod scenario;
 
 /// Numbers from a seed, the same for ever (`SplitMix64`).
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ struct Judge {
 }
 
 impl Court for Judge {
-    fn is_home(&self, node: NodeId, subject: Subject) -> bool {
+    fn is_home(&mut self, node: NodeId, subject: Subject) -> bool {
         node == HOME && subject == SUBJECT
     }
 

@@ -44,7 +44,7 @@ impl<S: Surroundings> Mesh<S> {
             }
             _ => Arc::make_mut(owner).follow(delta, &mut self.surroundings)?,
         };
-        *heard = now;
+        *heard = Some(now);
         let owner = Arc::clone(owner);
         self.surroundings.learned(&owner);
         self.heads.step(id, Some(&former), Some(owner.head()));
@@ -65,7 +65,7 @@ impl<S: Surroundings> Mesh<S> {
         self.heads.step(id, None, Some(owner.head()));
         let known = Known {
             owner: Arc::clone(owner),
-            heard: now,
+            heard: Some(now),
             parent: None,
             pruned: Slots::default(),
             lazy: Slots::default(),
@@ -74,7 +74,7 @@ impl<S: Surroundings> Mesh<S> {
         self.do_this(Effect::Node(id));
         let keys = owner.state().entries().map(|(key, _)| *key).collect();
         self.follow_up(owner, keys, now);
-        self.judge_waiting(id);
+        self.judge_waiting(id, now);
         self.survey_soon(now);
     }
 
@@ -84,7 +84,7 @@ impl<S: Surroundings> Mesh<S> {
         for key in keys {
             let value = owner.state().get(&key);
             match key.kind() {
-                claim::KIND => self.judge(owner, &key, value),
+                claim::KIND => self.judge(owner, &key, value, now),
                 SEEN_DOWN => {
                     if let Ok(node) = key.bytes().try_into() {
                         self.reports.set(owner.id(), NodeId(node), value.is_some());
@@ -100,16 +100,19 @@ impl<S: Surroundings> Mesh<S> {
         }
     }
 
-    fn judge(&mut self, owner: &Owner, key: &Key, value: Option<&Value>) {
+    fn judge(&mut self, owner: &Owner, key: &Key, value: Option<&Value>, now: Moment) {
         let Some(subject) = subject(owner.certified(), key) else { return };
         let mut court = Bench { mesh: self, unknown: None };
         let standing = value
             .and_then(|value| Claim::read(value).ok())
             .map(|claim| claim.standing(owner.id(), subject, &mut court));
-        if let Some(unknown) = court.unknown {
-            self.unjudged.entry(unknown).or_default().insert((subject, owner.id()));
-        }
-        self.holders.set(subject, owner.id(), standing);
+        match court.unknown {
+            Some(unknown) => self.unjudged.insert((subject, owner.id()), unknown),
+            None => self.unjudged.remove(&(subject, owner.id())),
+        };
+        let before = self.entitled(subject);
+        self.holders.set(subject, owner.id(), standing, now);
+        self.moved(subject, before, now);
         self.do_this(Effect::Held(subject));
         if self.held(subject).is_some_and(|held| held.disputed_by.contains(&self.me)) {
             self.do_this(Effect::Alarm(Alarm::Lost(subject)));
@@ -117,14 +120,16 @@ impl<S: Surroundings> Mesh<S> {
     }
 
     /// Judges the claims that had to wait for this node to be known.
-    fn judge_waiting(&mut self, node: NodeId) {
-        for (subject, owner) in self.unjudged.remove(&node).unwrap_or_default() {
+    fn judge_waiting(&mut self, node: NodeId, now: Moment) {
+        let waiting = self.unjudged.iter().filter(|(_, unknown)| **unknown == node);
+        let waiting: Vec<_> = waiting.map(|(claim, _)| *claim).collect();
+        for (subject, owner) in waiting {
             let Some(owner) = self.owner(owner).cloned() else { continue };
             let domains = owner.certified().locators.len().try_into().unwrap_or(u8::MAX);
             for key in (0..domains).filter_map(|domain| subject.key(domain).ok()) {
                 let value = owner.state().get(&key).cloned();
                 if value.is_some() {
-                    self.judge(&owner, &key, value.as_ref());
+                    self.judge(&owner, &key, value.as_ref(), now);
                 }
             }
         }
@@ -175,8 +180,11 @@ struct Bench<'a, S> {
 }
 
 impl<S: Surroundings> Court for Bench<'_, S> {
-    fn is_home(&self, node: NodeId, subject: Subject) -> bool {
+    fn is_home(&mut self, node: NodeId, subject: Subject) -> bool {
         let certified = self.mesh.certified(node);
+        if certified.is_none() {
+            self.unknown = Some(node);
+        }
         certified.is_some_and(|it| it.is_home(Identifier::from_bits(subject.identifier)))
     }
 

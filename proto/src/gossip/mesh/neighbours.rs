@@ -14,6 +14,9 @@ const VISIT: Duration = Duration::from_secs(5);
 const SURVEY: Duration = Duration::from_millis(10);
 /// Between two tries to reach a neighbour, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// So many nodes look for others where all do at first, while somebody is down,
+/// each time that all others visit somebody.
+const SEEKERS: usize = 2;
 /// A link has at most so many frames of its own waiting; more are as good as
 /// one that is stalled.
 const MAX_WAITING: usize = 1024;
@@ -48,6 +51,7 @@ pub(super) struct Link {
     pub slot: Slot,
     pub round_trip: Duration,
     is_ours: bool,
+    since: Moment,
     /// What has to be answered.
     pub waiting: VecDeque<Frame>,
     /// Of which owners the other node has to be told, and where it knows them.
@@ -85,11 +89,15 @@ impl<S: Surroundings> Mesh<S> {
             slot,
             round_trip,
             is_ours,
+            since: now,
             waiting: VecDeque::new(),
             pending: BTreeMap::new(),
             have: BTreeSet::new(),
         };
         self.links.insert(id, link);
+        if self.is_silent {
+            return self.close(id, Fault::Done, now);
+        }
         if node == self.me {
             return self.close(id, Fault::Twice, now);
         }
@@ -133,7 +141,8 @@ impl<S: Surroundings> Mesh<S> {
         }
         self.cancel(|timer| *timer == Timer::Stalled(id) || *timer == Timer::Leave(id));
         if self.neighbours.contains(&link.node) && !self.has_link(link.node) {
-            self.lose(link.node, now);
+            let has_lasted = now.saturating_sub(link.since) >= VISIT;
+            self.lose(link.node, has_lasted, now);
         }
     }
 
@@ -186,7 +195,7 @@ impl<S: Surroundings> Mesh<S> {
         let new: Vec<_> = self.neighbours.difference(&former).copied().collect();
         for node in new {
             if !self.has_link(node) {
-                self.lose(node, now);
+                self.lose(node, true, now);
             }
         }
     }
@@ -194,7 +203,7 @@ impl<S: Surroundings> Mesh<S> {
     /// Tries to reach a neighbour, and says so if that has been in vain for too
     /// long.
     pub(super) fn look_after(&mut self, node: NodeId, now: Moment) {
-        let Some(lost) = self.lost.get_mut(&node) else { return };
+        let Some(lost) = self.lost.get_mut(&node).filter(|_| !self.is_silent) else { return };
         let Lost { since, tries } = *lost;
         lost.tries += 1;
         if now.saturating_sub(since) >= self.settings.suspect && !self.sees_down(node) {
@@ -211,6 +220,9 @@ impl<S: Surroundings> Mesh<S> {
     /// Visits somebody without a link, the more often somebody is down: that
     /// may only be cut off.
     pub(super) fn explore(&mut self, now: Moment) {
+        if self.is_silent {
+            return;
+        }
         let linked: BTreeSet<_> = self.links.values().map(|link| link.node).collect();
         let is_stranger = |node: &&NodeId| **node != self.me && !linked.contains(node);
         let strangers = self.known.keys().filter(is_stranger).count();
@@ -222,7 +234,13 @@ impl<S: Surroundings> Mesh<S> {
         } else {
             self.known.keys().filter(is_stranger).nth(any)
         };
-        match chosen.copied() {
+        let chosen = chosen.copied();
+        // Whoever is down may have been replaced where it was by a node that nobody
+        // knows and that knows nobody: about once a second somebody looks there.
+        if down > 0 && self.below(self.known.len()) < SEEKERS {
+            self.do_this(Effect::Seek);
+        }
+        match chosen {
             Some(node) => self.do_this(Effect::Dial(node)),
             None if self.links.is_empty() => self.do_this(Effect::Seek),
             None => {}
@@ -236,12 +254,18 @@ impl<S: Surroundings> Mesh<S> {
         self.at(now + after, Timer::Explore);
     }
 
-    fn lose(&mut self, node: NodeId, now: Moment) {
+    fn lose(&mut self, node: NodeId, has_lasted: bool, now: Moment) {
         self.lost.insert(node, Lost { since: now, tries: 0 });
         // Whoever comes before on a ring makes the link, the other one waits for
         // it for a while.
         let is_mine = node > self.me;
-        let after = self.about(if is_mine { Duration::from_millis(2) } else { RETRY.0 });
+        let after = match (has_lasted, is_mine) {
+            (true, true) => Duration::from_millis(2),
+            (true, false) => RETRY.0,
+            // Two machines with one identity would take each other's links for ever.
+            (false, _) => RETRY.0 * 4,
+        };
+        let after = self.about(after);
         self.at(now + after, Timer::Neighbour(node));
     }
 

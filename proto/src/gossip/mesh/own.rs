@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Alarm, Effect, LinkId, Mesh, Moment, Timer};
+use super::{Alarm, Effect, Fault, LinkId, Mesh, Moment, Timer};
 use crate::gossip::{
     Change, Delta, Incarnation, Key, Owner, Position, Surroundings, Value, frame::Frame,
 };
@@ -18,9 +18,8 @@ impl<S: Surroundings> Mesh<S> {
     /// said included.
     #[must_use]
     pub fn says(&self, key: &Key) -> Option<&Value> {
-        let unsaid = self.unsaid.iter().rev().find(|change| change.key == *key);
-        match unsaid {
-            Some(change) => change.value.as_ref(),
+        match self.unsaid.get(key) {
+            Some(value) => value.as_ref(),
             None => self.saying.as_deref().unwrap_or(self.own()).state().get(key),
         }
     }
@@ -30,7 +29,7 @@ impl<S: Surroundings> Mesh<S> {
         if self.is_silent {
             return;
         }
-        self.unsaid.extend(changes);
+        self.unsaid.extend(changes.into_iter().map(|change| (change.key, change.value)));
         if self.saying.is_none() && !self.timers.iter().any(|(_, timer)| *timer == Timer::Gather) {
             self.at(now + self.settings.gather, Timer::Gather);
         }
@@ -41,7 +40,8 @@ impl<S: Surroundings> Mesh<S> {
         if self.is_silent || self.saying.is_some() {
             return;
         }
-        let changes = std::mem::take(&mut self.unsaid);
+        let changes = std::mem::take(&mut self.unsaid).into_iter();
+        let changes = changes.map(|(key, value)| Change { key, value }).collect();
         let mut own = self.own().clone();
         own.say(changes, &mut self.surroundings);
         self.saying = Some(Arc::new(own));
@@ -62,7 +62,7 @@ impl<S: Surroundings> Mesh<S> {
         self.heads.step(self.me, Some(&former), Some(saying.head()));
         self.surroundings.learned(&saying);
         if let Some(known) = self.known.get_mut(&self.me) {
-            (known.owner, known.heard) = (Arc::clone(&saying), now);
+            (known.owner, known.heard) = (Arc::clone(&saying), Some(now));
         }
         self.follow_up(&saying, touched, now);
         self.spread(self.me, Some(former.position), None, now);
@@ -105,6 +105,11 @@ impl<S: Surroundings> Mesh<S> {
             self.is_silent = true;
             self.unsaid.clear();
             self.do_this(Effect::Alarm(Alarm::Cloned));
+            // The other one has its links from now on.
+            let links: Vec<_> = self.links.keys().copied().collect();
+            for link in links {
+                self.close(link, Fault::Done, now);
+            }
             return;
         }
         self.do_this(Effect::Alarm(Alarm::SetBack));

@@ -2,37 +2,48 @@
 //! same seed gives the same run, to the last byte.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
-use super::{Authority, Dice, Node};
+use super::{
+    Authority, Dice, Node,
+    check::{Checks, Mirror},
+};
 use crate::{
     addr::{Identifier, Locator, SirPrefix},
     gossip::{
-        IdentifierRange, Incarnation, Key, NodeId, Owner, Position, State, Surroundings as _,
-        Value,
-        claim::{Claim, Grant, HandOver, Subject},
-        frame::Frame,
-        mesh::{self, Alarm, Effect, Event, Fault, LinkId, Mesh, Moment, Settings},
-        wire,
+        NodeId, Position,
+        frame::{Frame, Read},
+        mesh::{Alarm, Effect, Event, Fault, LinkId, Mesh, Moment, Settings},
     },
 };
 
+mod cable;
+mod faults;
+mod life;
+mod titles;
+
+use cable::Cable;
+pub use faults::Faults;
+pub use life::Disk;
+use titles::Titles;
+
 /// How long storing takes.
 const STORE: Duration = Duration::from_micros(500);
-/// How long it takes until a link over which nothing comes is given up.
-const IDLE: Duration = Duration::from_secs(6);
 /// What a packet adds to what is sent in it: IPv6, UDP, QUIC.
 pub const OVERHEAD: usize = 40 + 8 + 33;
+/// What a packet holds.
+const PACKET: usize = 1200;
+/// How often the checkers look at everything.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How far nodes are from each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Distances {
     /// Of a round trip, the shortest and the longest.
     pub round_trip: (Duration, Duration),
-    /// How many of a million packets are lost, which costs a round trip more.
+    /// How many of a million packets are lost.
     pub loss: u64,
 }
 
@@ -45,13 +56,18 @@ impl Distances {
         Self { round_trip: (Duration::from_millis(10), Duration::from_millis(150)), loss: 10_000 };
 }
 
+/// What happens at a moment; what is for a node of a life that has ended does
+/// not happen.
 #[derive(Debug)]
 enum What {
     Passed(usize),
-    Deliver(LinkId, usize, Frame),
+    Arrive(LinkId, usize),
+    Resume(LinkId, usize),
     Connected { from: usize, to: usize },
     Broken(LinkId, usize),
-    Stored(usize, Position),
+    Stored(usize, u64, Position),
+    Sweep,
+    Look,
 }
 
 /// One node in the network.
@@ -67,6 +83,22 @@ pub struct Peer {
     pub alarms: Vec<Alarm>,
     /// Why it has ended connections.
     pub faults: BTreeMap<Fault, u64>,
+    /// What it was told to hold, of this life and what was stored of those before.
+    pub wanted: BTreeSet<u64>,
+    /// What it has been told of holders, as a data path would have it.
+    pub mirror: Mirror,
+    /// When something new of each other node has come, by its own clock and by
+    /// the network's.
+    pub news: BTreeMap<NodeId, (Moment, Moment)>,
+    /// How far its clock is ahead of the network's.
+    pub clock: Duration,
+    /// At which address it is; whoever has taken its place is there instead.
+    address: usize,
+    /// Counts its starts and ends.
+    life: u64,
+    boot: u64,
+    /// When the last byte that it has sent leaves.
+    leaves: Moment,
     due: Option<Moment>,
 }
 
@@ -77,30 +109,30 @@ pub struct Net {
     pub now: Moment,
     /// All nodes.
     pub peers: Vec<Peer>,
-    /// Which side of a cut each is on; between sides nothing passes.
-    pub sides: Vec<u8>,
+    /// What is wrong.
+    pub faults: Faults,
+    /// What must not happen, and whether it has.
+    pub checks: Checks,
+    /// How many frames of each kind were sent, and how many bytes.
+    pub frames: BTreeMap<&'static str, (u64, u64)>,
     dice: Dice,
     distances: Distances,
     settings: Settings,
     authority: Authority,
-    queue: BinaryHeap<Reverse<(Moment, u64)>>,
-    waiting: HashMap<u64, What>,
+    queue: BTreeMap<(Moment, u64), What>,
     count: u64,
-    links: HashMap<LinkId, Cable>,
+    cables: BTreeMap<LinkId, Cable>,
+    titles: Titles,
+    trace: blake3::Hasher,
+    is_sweeping: bool,
+    /// Who is at each address.
+    addresses: Vec<usize>,
+    /// The addresses that all know from the start.
+    seeds: Vec<usize>,
     /// When identifiers were claimed that are watched, and when others heard.
     watched: HashMap<u64, Moment>,
-    /// How many frames of each kind were sent, and how many bytes.
-    pub frames: BTreeMap<&'static str, (u64, u64)>,
     heard: Vec<Duration>,
     by_node: HashMap<NodeId, usize>,
-}
-
-#[derive(Debug)]
-struct Cable {
-    ends: [usize; 2],
-    delay: Duration,
-    /// When the last frame that was sent from each end arrives.
-    last: [Moment; 2],
 }
 
 /// The SIR prefix of all nodes.
@@ -125,52 +157,31 @@ impl Net {
         Self {
             now: Duration::ZERO,
             peers: Vec::new(),
-            sides: Vec::new(),
+            faults: Faults::default(),
+            checks: Checks::default(),
+            frames: BTreeMap::new(),
             dice: Dice::new(seed),
             distances,
             settings,
             authority: Authority::new(seed),
-            queue: BinaryHeap::new(),
-            waiting: HashMap::new(),
+            queue: BTreeMap::new(),
             count: 0,
-            links: HashMap::new(),
+            cables: BTreeMap::new(),
+            titles: Titles::default(),
+            trace: blake3::Hasher::new(),
+            is_sweeping: false,
+            addresses: Vec::new(),
+            seeds: vec![0],
             watched: HashMap::new(),
-            frames: BTreeMap::new(),
             heard: Vec::new(),
             by_node: HashMap::new(),
         }
     }
 
-    /// Adds a node that knows nobody.
-    pub fn add(&mut self) -> usize {
-        let index = self.peers.len();
-        let (own, node) = self.start(index, 1, None);
-        self.by_node.insert(own.id(), index);
-        let mesh = Mesh::new(own, node, self.settings.clone(), self.now);
-        self.peers.push(Peer {
-            mesh,
-            is_up: true,
-            sent: 0,
-            alarms: Vec::new(),
-            faults: BTreeMap::new(),
-            due: None,
-        });
-        self.sides.push(0);
-        self.set_due(index);
-        index
-    }
-
-    /// Has all nodes know each other, as after a while.
-    pub fn introduce_all(&mut self) {
-        let own: Vec<_> = self.peers.iter().map(|peer| peer.mesh.own().since(None)).collect();
-        for (index, peer) in self.peers.iter_mut().enumerate() {
-            for (other, delta) in own.iter().enumerate() {
-                if other != index {
-                    peer.mesh.remember(delta.clone(), self.now).expect("it is true");
-                }
-            }
-        }
-        (0..self.peers.len()).for_each(|index| self.set_due(index));
+    /// Has the checkers look at everything from now on.
+    pub fn watch(&mut self) {
+        self.checks.are_on = true;
+        self.push(self.now + LOOK, What::Look);
     }
 
     /// Has a node that knows nobody reach another.
@@ -178,96 +189,10 @@ impl Net {
         self.connect(from, to);
     }
 
-    /// Adds a machine that has the disk of another one, which goes on.
-    pub fn clone_of(&mut self, index: usize) -> usize {
-        let state = self.peers[index].mesh.own().state().clone();
-        let (mut own, mut node) = self.start(index, 2, Some(state));
-        node.reseed(self.dice.any());
-        let incarnation = Incarnation { boot: 2, nonce: self.dice.any() };
-        let position = Position { incarnation, sequence: 0 };
-        own = Owner::new(own.state().clone(), position, &mut node).expect("it is certified");
-        let mut mesh = Mesh::new(own, node, self.settings.clone(), self.now);
-        for known in self.peers[index].mesh.owners() {
-            let _ = mesh.remember(known.since(None), self.now);
-        }
-        let twin = self.peers.len();
-        let (is_up, sent, due) = (true, 0, None);
-        let (alarms, faults) = (Vec::new(), BTreeMap::new());
-        self.peers.push(Peer { mesh, is_up, sent, alarms, faults, due });
-        self.sides.push(0);
-        self.set_due(twin);
-        twin
-    }
-
-    /// An identifier in the SIR prefix of all.
-    #[must_use]
-    pub const fn subject(&self, identifier: Identifier) -> Subject {
-        Subject::new(SIR, identifier)
-    }
-
-    /// Ends a node without a word.
-    pub fn kill(&mut self, index: usize) {
-        self.peers[index].is_up = false;
-        let mut links: Vec<_> = self
-            .links
-            .iter()
-            .filter(|(_, cable)| cable.ends.contains(&index))
-            .map(|(id, cable)| (*id, cable.ends))
-            .collect();
-        links.sort_unstable_by_key(|(id, _)| *id);
-        for (id, ends) in links {
-            let other = if ends[0] == index { ends[1] } else { ends[0] };
-            self.push(self.now + IDLE, What::Broken(id, other));
-        }
-    }
-
-    /// Starts it again, with what it has stored, or with nothing.
-    pub fn restart(&mut self, index: usize, boot: u64, remembers: bool) {
-        let state = remembers.then(|| self.peers[index].mesh.own().state().clone());
-        let (own, node) = self.start(index, boot, state);
-        let mut mesh = Mesh::new(own, node, self.settings.clone(), self.now);
-        std::mem::swap(&mut mesh, &mut self.peers[index].mesh);
-        self.links.retain(|_, cable| !cable.ends.contains(&index));
-        (self.peers[index].is_up, self.peers[index].due) = (true, None);
-        self.set_due(index);
-    }
-
-    /// Has a node hold an identifier, or no longer.
-    pub fn claim(&mut self, index: usize, identifier: Identifier, claim: Option<&Claim>) {
-        let mesh = &self.peers[index].mesh;
-        let certified = mesh.own().certified();
-        let change = mesh::change(certified, Subject::new(SIR, identifier), claim);
-        let change = change.expect("its certificate names the SIR prefix");
-        self.handle(index, Event::Say(vec![change]));
-    }
-
-    /// The word of a node that another one holds an identifier from now on.
-    pub fn hand_over(
-        &mut self,
-        from: usize,
-        to: usize,
-        identifier: Identifier,
-        epoch: u32,
-    ) -> HandOver {
-        let [giver, taker] = [from, to].map(|index| self.peers[index].mesh.me());
-        let subject = Subject::new(SIR, identifier);
-        let statement = HandOver::statement(subject, epoch, giver, taker);
-        let signature = self.node(from).sign(&statement);
-        HandOver { from: giver, to: taker, signature }
-    }
-
-    /// The authority's word that a node holds an identifier.
-    #[must_use]
-    pub fn grant(&self, to: usize, identifier: Identifier, epoch: u32) -> Grant {
-        let to = self.peers[to].mesh.me();
-        let statement = Grant::statement(Subject::new(SIR, identifier), to, epoch);
-        Grant { to, epoch, signature: self.authority.grant(&statement) }
-    }
-
     /// Who holds an identifier, as a node sees it.
     #[must_use]
     pub fn held(&self, index: usize, identifier: Identifier) -> Option<usize> {
-        let held = self.peers[index].mesh.held(Subject::new(SIR, identifier))?;
+        let held = self.peers[index].mesh.held(self.subject(identifier))?;
         self.by_node.get(&held.by).copied()
     }
 
@@ -281,14 +206,29 @@ impl Net {
         std::mem::take(&mut self.heard)
     }
 
+    /// Any number below `end`, from the seed.
+    pub fn any(&mut self, end: usize) -> usize {
+        usize::try_from(self.dice.below(end as u64)).unwrap_or_default()
+    }
+
+    /// What all that has happened comes to: two runs with the same are the same.
+    #[must_use]
+    pub fn trace(&self) -> u64 {
+        let hash = self.trace.finalize();
+        hash.as_bytes()[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     /// Lets time pass until a moment.
     pub fn run_until(&mut self, moment: Moment) {
-        while let Some(Reverse((at, _))) = self.queue.peek()
-            && *at <= moment
-        {
+        while self.queue.first_key_value().is_some_and(|((at, _), _)| *at <= moment) {
             self.step();
         }
         self.now = moment;
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until(self.now + time);
     }
 
     /// Lets time pass until something is so, at most for `most`; returns how
@@ -296,8 +236,8 @@ impl Net {
     pub fn run_while(&mut self, most: Duration, go_on: impl Fn(&Self) -> bool) -> Option<Duration> {
         let start = self.now;
         while go_on(self) {
-            let next = self.queue.peek()?.0.0;
-            if next > start + most {
+            let ((next, _), _) = self.queue.first_key_value()?;
+            if *next > start + most {
                 return None;
             }
             self.step();
@@ -305,124 +245,141 @@ impl Net {
         Some(self.now.saturating_sub(start))
     }
 
-    /// Whether all nodes that run know the same.
+    /// Whether all nodes that run, and are no clones, know the same.
     #[must_use]
     pub fn is_one(&self) -> bool {
-        let mut digests = self.peers.iter().filter(|it| it.is_up).map(|it| it.mesh.digest());
+        let speaks = |peer: &&Peer| peer.is_up && !peer.alarms.contains(&Alarm::Cloned);
+        let mut digests = self.peers.iter().filter(speaks).map(|it| it.mesh.digest());
         let first = digests.next();
         digests.all(|digest| Some(digest) == first)
     }
 
-    fn node(&self, index: usize) -> Node {
-        self.authority.node(index as u64 + 1, "n", &[], &[]).0
-    }
-
-    fn start(&self, index: usize, boot: u64, state: Option<State>) -> (Owner, Node) {
-        let range = IdentifierRange { bits: home(index, 0).bits() >> 36 << 36, length: 28 };
-        let name = format!("n{index}");
-        let seed = index as u64 + 1;
-        let locators = [(SIR, locator(index))];
-        let (mut node, record) = self.authority.node(seed, &name, &locators, &[range]);
-        node.reseed(seed << 32 ^ boot);
-        let record = wire::encode(&record).expect("a record is short");
-        let record = Value::new(&record).expect("a record is short");
-        let state = state.unwrap_or_else(|| State::of([(Key::RECORD, record)]));
-        let incarnation = Incarnation { boot, nonce: boot ^ seed << 8 };
-        let position = Position { incarnation, sequence: 0 };
-        (Owner::new(state, position, &mut node).expect("it is certified"), node)
-    }
-
     fn step(&mut self) {
-        let Some(Reverse((at, number))) = self.queue.pop() else { return };
+        let Some(((at, _), what)) = self.queue.pop_first() else { return };
         self.now = at;
-        let Some(what) = self.waiting.remove(&number) else { return };
+        if let Some(later) = self.until_it_wakes(&what) {
+            return self.push(later, what);
+        }
         match what {
             What::Passed(index) => {
-                if self.peers[index].due == Some(at) && self.peers[index].is_up {
+                let is_due = self.peers[index].due.is_some_and(|due| due <= at);
+                if is_due && self.peers[index].is_up {
                     self.peers[index].due = None;
                     self.handle(index, Event::Passed);
                 }
             }
-            What::Deliver(link, to, frame) => {
-                let is_there = self
-                    .links
-                    .get(&link)
-                    .is_some_and(|cable| self.sides[cable.ends[0]] == self.sides[cable.ends[1]]);
-                if is_there && self.peers[to].is_up {
-                    self.handle(to, Event::Received(link, frame));
+            What::Arrive(link, end) => self.arrive(link, end),
+            What::Resume(link, end) => self.resume(link, end),
+            What::Connected { from, to } => self.connect(from, to),
+            What::Broken(link, end) => self.broken(link, end),
+            What::Stored(index, life, position) => {
+                if self.peers[index].life == life {
+                    self.handle(index, Event::Stored(position));
                 }
             }
-            What::Connected { from, to } => self.connect(from, to),
-            What::Broken(link, at) => {
-                self.links.remove(&link);
-                self.handle(at, Event::Down(link));
+            What::Sweep => self.sweep(),
+            What::Look => {
+                self.checks.look(self.now, &self.peers);
+                self.push(self.now + LOOK, What::Look);
             }
-            What::Stored(index, position) => self.handle(index, Event::Stored(position)),
         }
     }
 
-    fn handle(&mut self, index: usize, event: Event) {
+    /// Who has to do something about it, if it is one node.
+    fn addressee(&self, what: &What) -> Option<usize> {
+        match what {
+            What::Passed(index) | What::Stored(index, ..) => Some(*index),
+            What::Connected { to, .. } => Some(*to),
+            What::Arrive(link, end) => self.cables.get(link).map(|cable| cable.ends[1 - end]),
+            What::Resume(link, end) | What::Broken(link, end) => {
+                self.cables.get(link).map(|cable| cable.ends[*end])
+            }
+            What::Sweep | What::Look => None,
+        }
+    }
+
+    pub(super) fn handle(&mut self, index: usize, event: Event) {
         if !self.peers[index].is_up {
             return;
         }
-        let effects = self.peers[index].mesh.handle(event, self.now);
+        let moment = self.now + self.peers[index].clock;
+        let told = if let Event::Received(_, Frame::Delta(delta)) = &event {
+            Some((delta.owner, self.peers[index].mesh.owner(delta.owner).map(|it| *it.head())))
+        } else {
+            None
+        };
+        let effects = self.peers[index].mesh.handle(event, moment);
+        if let Some((owner, before)) = told {
+            self.checks.told(self.now, index, &mut self.peers[index], owner, before);
+        }
         for effect in effects {
-            match effect {
-                Effect::Wake(link) => self.pump(index, link),
-                Effect::Dial(node) => self.dial(index, node),
-                Effect::Seek if index > 0 => self.connect(index, 0),
-                Effect::Close(link, fault) => {
-                    *self.peers[index].faults.entry(fault).or_default() += 1;
-                    if let Some(cable) = self.links.get(&link) {
-                        let [a, b] = cable.ends;
-                        let (other, delay) = (if a == index { b } else { a }, cable.delay);
-                        self.push(self.now + delay, What::Broken(link, other));
-                    }
-                }
-                Effect::Store => {
-                    if let Some(saying) = self.peers[index].mesh.saying() {
-                        let position = saying.head().position;
-                        self.push(self.now + STORE, What::Stored(index, position));
-                    }
-                }
-                Effect::Alarm(alarm) => self.peers[index].alarms.push(alarm),
-                Effect::Held(subject) => {
-                    if let Some(since) = self.watched.get(&subject.identifier)
-                        && self
-                            .held(index, Identifier::from_bits(subject.identifier))
-                            .is_some_and(|by| by != index)
-                    {
-                        self.heard.push(self.now.saturating_sub(*since));
-                    }
-                }
-                Effect::Seek | Effect::Node(_) | Effect::Agreed => {}
-            }
+            self.carry_out(index, effect);
         }
         self.set_due(index);
     }
 
-    fn dial(&mut self, from: usize, node: NodeId) {
-        let to = self.by_node.get(&node).copied();
-        if let Some(to) = to {
-            let delay = self.delay(from, to) * 3;
-            self.push(self.now + delay, What::Connected { from, to });
+    fn carry_out(&mut self, index: usize, effect: Effect) {
+        match effect {
+            Effect::Wake(link) => self.pump(index, link),
+            Effect::Dial(node) => self.dial(index, node),
+            Effect::Seek => self.seek(index),
+            Effect::Close(link, fault) => {
+                *self.peers[index].faults.entry(fault).or_default() += 1;
+                self.close(index, link);
+            }
+            Effect::Store => {
+                let peer = &self.peers[index];
+                if let Some(saying) = peer.mesh.saying() {
+                    self.checks.said(self.now, saying, &peer.wanted);
+                    let stored = What::Stored(index, peer.life, saying.head().position);
+                    if self.faults.blocked_disks.contains(&index) {
+                        self.faults.count("stores that a disk did not do");
+                    } else {
+                        self.push(self.now + STORE, stored);
+                    }
+                }
+            }
+            Effect::Alarm(alarm) => self.peers[index].alarms.push(alarm),
+            Effect::Held(subject) => {
+                self.checks.held(self.now, index, &mut self.peers[index], subject);
+                if let Some(since) = self.watched.get(&subject.identifier)
+                    && self
+                        .held(index, Identifier::from_bits(subject.identifier))
+                        .is_some_and(|by| by != index)
+                {
+                    self.heard.push(self.now.saturating_sub(*since));
+                }
+            }
+            Effect::Node(_) | Effect::Agreed => {}
         }
     }
 
-    fn connect(&mut self, from: usize, to: usize) {
-        let reaches = self.sides[from] == self.sides[to];
-        if !reaches || !self.peers[from].is_up || !self.peers[to].is_up {
-            return;
+    /// Hands on to a node what has come for it on a connection.
+    fn read(&mut self, link: LinkId, to: usize, mut bytes: Vec<u8>) -> Vec<u8> {
+        self.trace.update(&self.now.as_nanos().to_be_bytes());
+        self.trace.update(&to.to_be_bytes()).update(&bytes);
+        let mut at = 0;
+        loop {
+            match Frame::read(&bytes[at..]) {
+                Ok(Read::Frame(frame, length)) => {
+                    at += length;
+                    self.handle(to, Event::Received(link, frame));
+                }
+                Ok(Read::Unknown(_, length)) => {
+                    at += length;
+                    self.faults.count("frames of a kind that is not known");
+                }
+                Ok(Read::Part) => break,
+                Err(_) => {
+                    self.faults.count("bytes that are no frame");
+                    self.close(to, link);
+                    self.handle(to, Event::Down(link));
+                    return Vec::new();
+                }
+            }
         }
-        self.count += 1;
-        let link = LinkId(self.count);
-        let delay = self.delay(from, to);
-        self.links.insert(link, Cable { ends: [from, to], delay, last: [self.now; 2] });
-        for (at, other) in [(from, to), (to, from)] {
-            let node = self.peers[other].mesh.me();
-            let is_ours = at == from;
-            self.handle(at, Event::Up { link, node, round_trip: delay * 2, is_ours });
-        }
+        bytes.drain(..at);
+        bytes
     }
 
     /// The same for a pair at all times.
@@ -435,41 +392,15 @@ impl Net {
         (least + Duration::from_micros(micros)) / 2
     }
 
-    fn pump(&mut self, index: usize, link: LinkId) {
-        let mut sent = 0;
-        while let Some(frame) = self.peers[index].mesh.transmit(link) {
-            let length = frame.write().expect("it is short").len();
-            sent += length;
-            let kind = self.frames.entry(frame.name()).or_default();
-            kind.0 += 1;
-            kind.1 += length as u64;
-            let Some(cable) = self.links.get_mut(&link) else { continue };
-            let end = usize::from(cable.ends[1] == index);
-            let to = cable.ends[1 - end];
-            let mut delay = cable.delay;
-            if self.dice.below(1_000_000) < self.distances.loss {
-                delay += cable.delay * 2 + Duration::from_millis(25);
-            }
-            let arrives = (self.now + delay).max(cable.last[end]);
-            cable.last[end] = arrives;
-            self.push(arrives, What::Deliver(link, to, frame));
-        }
-        if sent > 0 {
-            let packets = sent.div_ceil(1200);
-            self.peers[index].sent += (sent + packets * OVERHEAD) as u64;
-        }
-    }
-
     fn push(&mut self, at: Moment, what: What) {
         self.count += 1;
-        self.queue.push(Reverse((at, self.count)));
-        self.waiting.insert(self.count, what);
+        self.queue.insert((at, self.count), what);
     }
 
     fn set_due(&mut self, index: usize) {
         let peer = &mut self.peers[index];
         let Some(due) = peer.mesh.next_deadline() else { return };
-        let due = due.max(self.now);
+        let due = due.saturating_sub(peer.clock).max(self.now);
         if peer.due.is_none_or(|earlier| due < earlier) {
             peer.due = Some(due);
             self.push(due, What::Passed(index));
