@@ -12,14 +12,18 @@ use ila_proto::{
     },
     identity::{Authority, CertificateError, KeyPair, is_signed},
 };
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tokio::{
     sync::{Notify, broadcast, mpsc, oneshot},
     time::Instant,
 };
 
-use crate::transport::{Identity, Peer, Transport, TransportError};
+use crate::transport::{Identity, Peer, Transport, TransportError, Underlay};
 
 mod own;
+mod store;
+
+pub use store::Store;
 
 /// Events that may wait for the machine; more make whoever brings them wait.
 const WAITING: usize = 1024;
@@ -74,6 +78,17 @@ pub struct Start {
     pub settings: Settings,
 }
 
+/// What a node has of its host; tests make it up.
+#[derive(Debug)]
+pub struct Host {
+    /// What connections go by.
+    pub underlay: Underlay,
+    /// Where what the node says is stored.
+    pub store: Arc<dyn Store>,
+    /// What the node's random numbers come from.
+    pub random: StdRng,
+}
+
 /// What has happened in the mesh.
 pub type News = Effect;
 
@@ -99,19 +114,31 @@ pub struct MeshHandle {
 impl MeshHandle {
     /// Starts a node, which goes on until [`Self::close`].
     pub fn start(start: Start) -> Result<Self, MeshError> {
-        let transport = Transport::listen(&start.identity, start.listen)?;
+        let host = Host {
+            underlay: Underlay::bind(start.listen)?,
+            store: Arc::new(start.file.clone()),
+            random: StdRng::from_rng(&mut rand::rng()),
+        };
+        Self::start_on(host, start)
+    }
+
+    /// Starts a node on a host of its own, whose network and store are used
+    /// instead of those that `start` names.
+    pub fn start_on(host: Host, start: Start) -> Result<Self, MeshError> {
+        let Host { underlay, store, mut random } = host;
+        let transport = Transport::over(underlay, &start.identity)?;
         let listens = transport
             .address()
             .map_err(|source| TransportError::Bind { address: start.listen, source })?;
         let addresses = if start.addresses.is_empty() { vec![listens] } else { start.addresses };
-        let mut agent =
-            Agent { authority: Authority::read(&start.identity.authority)?, key: start.key };
+        let authority = Authority::read(&start.identity.authority)?;
+        let mut agent = Agent { authority, key: start.key, random: random.fork() };
         let record = NodeRecord {
             certificate: start.identity.certificate,
             addresses,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let own = own::resume(&start.file, &record, &mut agent)?;
+        let own = own::resume(&*store, &record, &mut agent)?;
         let epoch = Instant::now();
         let mesh = Mesh::new(own, agent, start.settings, Duration::ZERO);
         let (inputs, waiting) = mpsc::channel(WAITING);
@@ -124,7 +151,8 @@ impl MeshHandle {
             links: BTreeMap::new(),
             count: 0,
             seeds: start.seeds,
-            file: start.file,
+            store,
+            random,
         };
         tokio::spawn(handle.clone().accept());
         tokio::spawn(runner.run(waiting));
@@ -177,6 +205,7 @@ impl MeshHandle {
 pub struct Agent {
     authority: Authority,
     key: KeyPair,
+    random: StdRng,
 }
 
 impl Surroundings for Agent {
@@ -197,7 +226,7 @@ impl Surroundings for Agent {
     }
 
     fn random(&mut self) -> u64 {
-        rand::random()
+        self.random.random()
     }
 }
 
@@ -213,16 +242,20 @@ struct Runner {
     links: BTreeMap<LinkId, Link>,
     count: u64,
     seeds: Vec<SocketAddr>,
-    file: PathBuf,
+    store: Arc<dyn Store>,
+    random: StdRng,
 }
 
 impl Runner {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         loop {
             let due = self.mesh.next_deadline().map(|deadline| self.epoch + deadline);
+            // Always in this order, so that the same happens again if it is the
+            // same that comes. Time passes, however much comes.
             let input = tokio::select! {
-                input = inputs.recv() => input,
+                biased;
                 () = passed(due) => Some(Input::Event(Event::Passed)),
+                input = inputs.recv() => input,
             };
             match input {
                 None => return,
@@ -244,7 +277,12 @@ impl Runner {
                     }
                 }
                 Effect::Dial(node) => self.dial(self.addresses_of(node)),
-                Effect::Seek => self.dial(self.seeds.clone()),
+                Effect::Seek => {
+                    // Each may know others.
+                    let mut seeds = self.seeds.clone();
+                    seeds.shuffle(&mut self.random);
+                    self.dial(seeds);
+                }
                 Effect::Close(link, fault) => {
                     tracing::debug!(?link, ?fault, "link ended");
                     if let Some(link) = self.links.get(&link) {
@@ -272,6 +310,7 @@ impl Runner {
         let inputs = self.handle.inputs.clone();
         tokio::spawn(async move {
             let ended = tokio::select! {
+                biased;
                 ended = write(id, &peer, &wake, &inputs) => ended,
                 ended = read(id, &peer, &inputs) => ended,
                 () = peer.closed() => Ok(()),
@@ -302,9 +341,12 @@ impl Runner {
 
     fn dial(&self, addresses: Vec<SocketAddr>) {
         let (transport, inputs) = (self.handle.transport.clone(), self.handle.inputs.clone());
+        let me = self.mesh.me();
         tokio::spawn(async move {
             for address in addresses {
                 match transport.connect(address).await {
+                    // Where all look for each other, this one is looked for too.
+                    Ok(peer) if peer.node.key.node() == me => peer.close(0),
                     Ok(peer) => return drop(inputs.send(Input::Connected(peer, true)).await),
                     Err(error) => tracing::debug!(%address, %error, "nobody reached"),
                 }
@@ -314,11 +356,13 @@ impl Runner {
 
     fn store(&self) {
         let Some(saying) = self.mesh.saying() else { return };
-        let (whole, file, inputs) =
-            (saying.since(None), self.file.clone(), self.handle.inputs.clone());
+        let (whole, store, inputs) =
+            (saying.since(None), Arc::clone(&self.store), self.handle.inputs.clone());
         tokio::spawn(async move {
             let position = whole.to;
-            let stored = tokio::task::spawn_blocking(move || own::save(&file, &whole)).await;
+            let blocks = store.blocks();
+            let save = move || own::save(&*store, &whole);
+            let stored = if blocks { tokio::task::spawn_blocking(save).await } else { Ok(save()) };
             match stored {
                 Ok(Ok(())) => drop(inputs.send(Input::Event(Event::Stored(position))).await),
                 Ok(Err(error)) => tracing::error!(%error, "nobody is told what was not stored"),

@@ -5,34 +5,27 @@
 //! of the mesh. Whoever reads slowly is sent less and later: nothing is queued
 //! here but what is being written.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use ila_proto::{
-    gossip::{
-        Certified,
-        frame::{Frame, Read},
-        wire,
-    },
+    gossip::{Certified, wire},
     identity::{Authority, CertificateError, SERVER_NAME},
 };
-use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt, rustls};
-use rustls::{
-    RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
-    server::WebPkiClientVerifier,
+use quinn::{
+    AsyncUdpSocket, Connection, ConnectionError, Endpoint, EndpointConfig, Runtime, TokioRuntime,
+    VarInt, rustls,
 };
+use rustls::pki_types::CertificateDer;
 
-/// The protocol, by its name in the TLS handshake. Another version has another.
-const ALPN: &[u8] = b"ila-mesh/1";
-/// How often a connection shows that it stands …
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// … and how long it may not until it is taken for gone.
-const IDLE: Duration = Duration::from_secs(7);
-/// Bytes that may be on their way in a stream.
-const WINDOW: u32 = 1 << 20;
-/// Bytes that are read at once.
-const CHUNK: usize = 1 << 16;
+mod stream;
+mod tls;
+
+pub use stream::{Reader, Writer};
 
 /// What a node shows and what it trusts.
 #[derive(Debug)]
@@ -57,6 +50,9 @@ pub enum TransportError {
         #[source]
         source: io::Error,
     },
+    /// The socket cannot be used.
+    #[error("cannot use the socket")]
+    Endpoint(#[source] io::Error),
     /// The node's certificate, its key and the authority's do not go together.
     #[error("the certificate cannot be used: {0}")]
     Identity(#[from] rustls::Error),
@@ -86,6 +82,27 @@ pub enum TransportError {
     Frame(#[from] wire::Malformed),
 }
 
+/// What packets go by: the network of the host, or one that is made up.
+#[derive(Debug)]
+pub struct Underlay {
+    /// Where they come in and go out.
+    pub socket: Arc<dyn AsyncUdpSocket>,
+    /// What time it is for connections, and who runs them.
+    pub runtime: Arc<dyn Runtime>,
+    /// How identities of connections are drawn.
+    pub endpoint: EndpointConfig,
+}
+
+impl Underlay {
+    /// The host's network, at an address.
+    pub fn bind(address: SocketAddr) -> Result<Self, TransportError> {
+        let runtime = Arc::new(TokioRuntime);
+        let socket = UdpSocket::bind(address).and_then(|it| runtime.wrap_udp_socket(it));
+        let socket = socket.map_err(|source| TransportError::Bind { address, source })?;
+        Ok(Self { socket, runtime, endpoint: EndpointConfig::default() })
+    }
+}
+
 /// Where connections come in and go out.
 #[derive(Clone, Debug)]
 pub struct Transport {
@@ -101,26 +118,19 @@ pub struct Peer {
     connection: Connection,
 }
 
-/// What is read from a peer.
-#[derive(Debug)]
-pub struct Reader {
-    stream: RecvStream,
-    unread: Vec<u8>,
-}
-
-/// What is written to one.
-#[derive(Debug)]
-pub struct Writer {
-    stream: SendStream,
-}
-
 impl Transport {
     /// Listens at an address.
     pub fn listen(identity: &Identity, address: SocketAddr) -> Result<Self, TransportError> {
+        Self::over(Underlay::bind(address)?, identity)
+    }
+
+    /// Listens where an underlay has its socket.
+    pub fn over(underlay: Underlay, identity: &Identity) -> Result<Self, TransportError> {
         let authority = Authority::read(&identity.authority)?;
-        let (server, client) = configure(identity)?;
-        let mut endpoint = Endpoint::server(server, address)
-            .map_err(|source| TransportError::Bind { address, source })?;
+        let (server, client) = tls::configure(identity)?;
+        let Underlay { socket, runtime, endpoint } = underlay;
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
+        let mut endpoint = endpoint.map_err(TransportError::Endpoint)?;
         endpoint.set_default_client_config(client);
         Ok(Self { endpoint, authority })
     }
@@ -179,12 +189,12 @@ impl Peer {
     /// The streams to both sides. The other side learns of its one with the
     /// first frame.
     pub async fn writer(&self) -> Result<Writer, TransportError> {
-        Ok(Writer { stream: self.connection.open_uni().await? })
+        Ok(Writer::new(self.connection.open_uni().await?))
     }
 
     /// The stream of what the other side says, once it does.
     pub async fn reader(&self) -> Result<Reader, TransportError> {
-        Ok(Reader { stream: self.connection.accept_uni().await?, unread: Vec::new() })
+        Ok(Reader::new(self.connection.accept_uni().await?))
     }
 
     /// Ends the connection.
@@ -198,79 +208,7 @@ impl Peer {
     }
 }
 
-impl Reader {
-    /// The next frame that this version knows.
-    pub async fn read(&mut self) -> Result<Frame, TransportError> {
-        loop {
-            match Frame::read(&self.unread)? {
-                Read::Frame(frame, taken) => {
-                    self.unread.drain(..taken);
-                    return Ok(frame);
-                }
-                Read::Unknown(_, taken) => drop(self.unread.drain(..taken)),
-                Read::Part => {
-                    let chunk = self.stream.read_chunk(CHUNK, true).await?;
-                    self.unread.extend_from_slice(&chunk.ok_or(TransportError::Ended)?.bytes);
-                }
-            }
-        }
-    }
-}
-
-impl Writer {
-    /// Writes a frame, as soon as the other side takes it.
-    pub async fn write(&mut self, frame: &Frame) -> Result<(), TransportError> {
-        Ok(self.stream.write_all(&frame.write()?).await?)
-    }
-}
-
-fn configure(
-    identity: &Identity,
-) -> Result<(quinn::ServerConfig, quinn::ClientConfig), TransportError> {
-    let provider = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(identity.authority.clone()))?;
-    let roots = Arc::new(roots);
-    let chain = || vec![CertificateDer::from(identity.certificate.clone())];
-    let key = || PrivatePkcs8KeyDer::from(identity.key.clone()).into();
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
-    let tls13 = [&rustls::version::TLS13];
-
-    let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&tls13)?
-        .with_client_cert_verifier(verifier.build()?)
-        .with_single_cert(chain(), key())?;
-    server.alpn_protocols = vec![ALPN.to_vec()];
-    // Whoever comes again shows its certificate again.
-    server.send_tls13_tickets = 0;
-    let mut client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&tls13)?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain(), key())?;
-    client.alpn_protocols = vec![ALPN.to_vec()];
-    client.resumption = rustls::client::Resumption::disabled();
-
-    let mut transport = quinn::TransportConfig::default();
-    transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(1))
-        .stream_receive_window(VarInt::from_u32(WINDOW))
-        .receive_window(VarInt::from_u32(WINDOW))
-        .send_window(WINDOW.into())
-        .datagram_receive_buffer_size(None)
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_idle_timeout(IDLE.try_into().ok());
-    let transport = Arc::new(transport);
-    let no_cipher = |_| rustls::Error::General("no cipher for QUIC".to_owned());
-    let server = quinn::crypto::rustls::QuicServerConfig::try_from(server).map_err(no_cipher)?;
-    let client = quinn::crypto::rustls::QuicClientConfig::try_from(client).map_err(no_cipher)?;
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
-    server.transport_config(Arc::clone(&transport));
-    let mut client = quinn::ClientConfig::new(Arc::new(client));
-    client.transport_config(transport);
-    Ok((server, client))
-}
-
+#[cfg(test)]
+pub mod testing;
 #[cfg(test)]
 mod tests;

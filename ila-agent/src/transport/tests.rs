@@ -1,7 +1,7 @@
 use std::net::Ipv6Addr;
 
 use ila_proto::{
-    gossip::{NodeId, PublicKey},
+    gossip::{NodeId, PublicKey, frame::Frame},
     identity::{KeyPair, Validity},
 };
 

@@ -65,7 +65,8 @@ pub enum Effect {
     Wake(LinkId),
     /// Make a connection to a node.
     Dial(NodeId),
-    /// Make a connection to whoever can be found: nobody is known yet.
+    /// Make a connection to whoever can be found: nobody is known yet, or there
+    /// may be others who know nothing of this node.
     Seek,
     /// End a connection.
     Close(LinkId, Fault),
