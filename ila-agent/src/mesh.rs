@@ -7,18 +7,18 @@ use ila_proto::{
     gossip::{
         Certified, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature, Surroundings, Value,
         frame::Frame,
-        mesh::{Alarm, Effect, Event, LinkId, Mesh, Settings},
+        mesh::{Alarm, Effect, Event, Fault, LinkId, Mesh, Settings},
         wire,
     },
     identity::{Authority, CertificateError, KeyPair, is_signed},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tokio::{
-    sync::{Notify, broadcast, mpsc, oneshot},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot},
     time::Instant,
 };
 
-use crate::transport::{Identity, Peer, Transport, TransportError, Underlay};
+use crate::transport::{Identity, Peer, Reason, Transport, TransportError, Underlay};
 
 mod own;
 mod store;
@@ -27,6 +27,9 @@ pub use store::Store;
 
 /// Events that may wait for the machine; more make whoever brings them wait.
 const WAITING: usize = 1024;
+/// Frames of one link that may wait for it, so that one which brings many does
+/// not make others wait for long.
+const UNHANDLED: usize = 8;
 /// News that a watcher may be behind.
 const NEWS: usize = 4096;
 /// Bytes that a link is given at once, so that what comes next is not behind
@@ -98,6 +101,8 @@ enum Input {
     Event(Event),
     /// A connection that stands, and whether it was made here.
     Connected(Peer, bool),
+    /// A frame, and the place that it has among those of its link.
+    Received(LinkId, Frame, OwnedSemaphorePermit),
     /// What a link is to be sent.
     Pull(LinkId, oneshot::Sender<Vec<Frame>>),
     Call(Call),
@@ -261,6 +266,9 @@ impl Runner {
                 None => return,
                 Some(Input::Event(event)) => self.handle(event),
                 Some(Input::Connected(peer, is_ours)) => self.connected(peer, is_ours),
+                Some(Input::Received(link, frame, _place)) => {
+                    self.handle(Event::Received(link, frame));
+                }
                 Some(Input::Pull(link, reply)) => drop(reply.send(self.pull(link))),
                 Some(Input::Call(call)) => call(&mut self.mesh),
             }
@@ -276,6 +284,7 @@ impl Runner {
                         link.wake.notify_one();
                     }
                 }
+                Effect::Dial(node) if self.handle.transport.has_banned(node) => {}
                 Effect::Dial(node) => self.dial(self.addresses_of(node)),
                 Effect::Seek => {
                     // Each may know others.
@@ -285,9 +294,7 @@ impl Runner {
                 }
                 Effect::Close(link, fault) => {
                     tracing::debug!(?link, ?fault, "link ended");
-                    if let Some(link) = self.links.get(&link) {
-                        link.peer.close(1);
-                    }
+                    self.end(link, fault);
                 }
                 Effect::Store => self.store(),
                 Effect::Alarm(alarm) => tell_of(alarm),
@@ -321,6 +328,21 @@ impl Runner {
             peer.close(0);
             let _ = inputs.send(Input::Event(Event::Down(id))).await;
         });
+    }
+
+    fn end(&self, link: LinkId, fault: Fault) {
+        let Some(Link { peer, .. }) = self.links.get(&link) else { return };
+        let transport = &self.handle.transport;
+        match fault {
+            Fault::Done | Fault::Twice | Fault::Full => {}
+            Fault::Stalled => transport.counts().count(Reason::Stalled),
+            Fault::Protocol => transport.counts().count(Reason::OutOfPlace),
+            Fault::Untrue(_) => {
+                transport.counts().count(Reason::Lied);
+                transport.ban(peer.node.key.node());
+            }
+        }
+        peer.close(1);
     }
 
     fn pull(&mut self, link: LinkId) -> Vec<Frame> {
@@ -428,9 +450,11 @@ async fn write(
 
 async fn read(id: LinkId, peer: &Peer, inputs: &mpsc::Sender<Input>) -> Result<(), TransportError> {
     let mut reader = peer.reader().await?;
+    let places = Arc::new(Semaphore::new(UNHANDLED));
     loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
         let frame = reader.read().await?;
-        if inputs.send(Input::Event(Event::Received(id, frame))).await.is_err() {
+        if inputs.send(Input::Received(id, frame, place)).await.is_err() {
             return Ok(());
         }
     }

@@ -8,24 +8,38 @@
 use std::{
     io,
     net::{SocketAddr, UdpSocket},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use ila_proto::{
-    gossip::{Certified, wire},
-    identity::{Authority, CertificateError, SERVER_NAME},
+    gossip::{Certified, NodeId, wire},
+    identity::{Authority, Certificate, CertificateError, SERVER_NAME, Validity},
 };
 use quinn::{
     AsyncUdpSocket, Connection, ConnectionError, Endpoint, EndpointConfig, Runtime, TokioRuntime,
     VarInt, rustls,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::{
+    crypto::{CryptoProvider, ring},
+    pki_types::CertificateDer,
+    time_provider::TimeProvider,
+};
+use tokio::time::timeout;
 
+mod admission;
+mod counts;
 mod stream;
 mod tls;
+mod verify;
 
+use admission::{Bans, Handshakes, Verdict};
+pub use counts::{Counts, Reason};
 pub use stream::{Reader, Writer};
+use verify::{HostClock, Verifier, untimely};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// What a node shows and what it trusts.
 #[derive(Debug)]
@@ -77,6 +91,15 @@ pub enum TransportError {
     /// Writing failed.
     #[error("cannot write: {0}")]
     Write(#[from] quinn::WriteError),
+    /// The handshake took too long.
+    #[error("no connection after {HANDSHAKE:?}")]
+    Timeout,
+    /// Whoever wanted to come in did not get as far as a handshake.
+    #[error("not let in: {0}")]
+    NotAdmitted(Reason),
+    /// The rest of a frame did not come in time.
+    #[error("the rest of a frame does not come")]
+    Slow,
     /// What came is no frame.
     #[error("not a frame of the mesh")]
     Frame(#[from] wire::Malformed),
@@ -91,6 +114,8 @@ pub struct Underlay {
     pub runtime: Arc<dyn Runtime>,
     /// How identities of connections are drawn.
     pub endpoint: EndpointConfig,
+    /// What time it is for certificates.
+    pub clock: Arc<dyn TimeProvider>,
 }
 
 impl Underlay {
@@ -99,7 +124,8 @@ impl Underlay {
         let runtime = Arc::new(TokioRuntime);
         let socket = UdpSocket::bind(address).and_then(|it| runtime.wrap_udp_socket(it));
         let socket = socket.map_err(|source| TransportError::Bind { address, source })?;
-        Ok(Self { socket, runtime, endpoint: EndpointConfig::default() })
+        let (endpoint, clock) = (EndpointConfig::default(), Arc::new(HostClock));
+        Ok(Self { socket, runtime, endpoint, clock })
     }
 }
 
@@ -107,7 +133,25 @@ impl Underlay {
 #[derive(Clone, Debug)]
 pub struct Transport {
     endpoint: Endpoint,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     authority: Authority,
+    provider: Arc<CryptoProvider>,
+    clock: Arc<dyn TimeProvider>,
+    counts: Arc<Counts>,
+    bans: Arc<Bans>,
+    handshakes: Arc<Handshakes>,
+    own: RwLock<Own>,
+}
+
+/// What this node shows of itself.
+#[derive(Clone, Debug)]
+struct Own {
+    validity: Validity,
+    client: quinn::ClientConfig,
 }
 
 /// A connection to a node that has shown who it is.
@@ -116,6 +160,7 @@ pub struct Peer {
     /// What its certificate says.
     pub node: Certified,
     connection: Connection,
+    counts: Arc<Counts>,
 }
 
 impl Transport {
@@ -126,13 +171,37 @@ impl Transport {
 
     /// Listens where an underlay has its socket.
     pub fn over(underlay: Underlay, identity: &Identity) -> Result<Self, TransportError> {
+        let Underlay { socket, runtime, endpoint, clock } = underlay;
         let authority = Authority::read(&identity.authority)?;
-        let (server, client) = tls::configure(identity)?;
-        let Underlay { socket, runtime, endpoint } = underlay;
+        let provider = Arc::new(ring::default_provider());
+        let (counts, bans) = (Arc::default(), Arc::default());
+        let made = own(&authority, identity, &provider, &clock, (&counts, &bans))?;
+        let (server, own) = made;
         let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
-        let mut endpoint = endpoint.map_err(TransportError::Endpoint)?;
-        endpoint.set_default_client_config(client);
-        Ok(Self { endpoint, authority })
+        let endpoint = endpoint.map_err(TransportError::Endpoint)?;
+        let (handshakes, own) = (Arc::default(), RwLock::new(own));
+        let shared = Shared { authority, provider, clock, counts, bans, handshakes, own };
+        let transport = Self { endpoint, shared: Arc::new(shared) };
+        if transport.is_untimely() {
+            tracing::error!(
+                "by the clock here the certificate of this node is not valid; \
+                 when those of others are is not looked at"
+            );
+        }
+        Ok(transport)
+    }
+
+    /// Shows another certificate from now on, of the same authority. Connections
+    /// that stand go on.
+    pub fn renew(&self, identity: &Identity) -> Result<(), TransportError> {
+        let Shared { authority, provider, clock, counts, bans, .. } = &*self.shared;
+        if Authority::read(&identity.authority)? != *authority {
+            return Err(CertificateError::Foreign.into());
+        }
+        let (server, own) = own(authority, identity, provider, clock, (counts, bans))?;
+        self.endpoint.set_server_config(Some(server));
+        *self.shared.own.write().unwrap_or_else(PoisonError::into_inner) = own;
+        Ok(())
     }
 
     /// Where it listens.
@@ -142,8 +211,8 @@ impl Transport {
 
     /// Connects to whoever is at an address.
     pub async fn connect(&self, address: SocketAddr) -> Result<Peer, TransportError> {
-        let connection = self.endpoint.connect(address, SERVER_NAME)?.await?;
-        self.peer(connection)
+        let connecting = self.endpoint.connect_with(self.own().client, address, SERVER_NAME)?;
+        self.finish(connecting).await
     }
 
     /// Waits until somebody wants to connect; none once this is closed. What
@@ -152,16 +221,53 @@ impl Transport {
         &self,
     ) -> Option<impl Future<Output = Result<Peer, TransportError>> + use<>> {
         let incoming = self.endpoint.accept().await?;
+        let is_proven = incoming.remote_address_validated() || !incoming.may_retry();
+        let from = incoming.remote_address().ip();
+        let verdict = self.shared.handshakes.enter(from, is_proven);
         let transport = self.clone();
         Some(async move {
-            // Whoever does not have the address that it states is not answered
-            // with more than it sent.
-            if !incoming.remote_address_validated() && incoming.may_retry() {
-                let _ = incoming.retry();
-                return Err(ConnectionError::Reset.into());
-            }
-            transport.peer(incoming.await?)
+            let _under_way = match verdict {
+                Verdict::Enters(entry) => entry,
+                // Whoever does not have the address that it states is answered
+                // with less than it sent.
+                Verdict::Proves => {
+                    let _ = incoming.retry();
+                    return transport.not_admitted(Reason::AddressUnproven);
+                }
+                Verdict::Leaves(reason) => {
+                    incoming.refuse();
+                    return transport.not_admitted(reason);
+                }
+            };
+            transport.finish(async { incoming.accept()?.await }).await
         })
+    }
+
+    /// How often somebody was not let in, was sent away, or not listened to.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.shared.counts
+    }
+
+    /// Whether this node's certificate is not valid by the clock here: either
+    /// the clock is wrong, or the certificate was not renewed. Until it is, when
+    /// others' are valid is not looked at.
+    #[must_use]
+    pub fn is_untimely(&self) -> bool {
+        let now = self.shared.clock.current_time().map_or(0, |now| now.as_secs());
+        untimely(self.own().validity, now).is_some()
+    }
+
+    /// Does not connect to a node for a while, which has lied.
+    pub fn ban(&self, node: NodeId) {
+        let lasts = self.shared.bans.ban(node);
+        tracing::warn!(%node, ?lasts, "a node hands on what is not true; it is kept out");
+    }
+
+    /// Whether that is so.
+    #[must_use]
+    pub fn has_banned(&self, node: NodeId) -> bool {
+        self.shared.bans.has(node)
     }
 
     /// Ends all connections.
@@ -169,14 +275,51 @@ impl Transport {
         self.endpoint.close(VarInt::from_u32(0), b"");
     }
 
-    fn peer(&self, connection: Connection) -> Result<Peer, TransportError> {
+    fn own(&self) -> Own {
+        self.shared.own.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn not_admitted(&self, reason: Reason) -> Result<Peer, TransportError> {
+        self.counts().count(reason);
+        Err(TransportError::NotAdmitted(reason))
+    }
+
+    async fn finish(
+        &self,
+        handshake: impl Future<Output = Result<Connection, ConnectionError>>,
+    ) -> Result<Peer, TransportError> {
+        let Ok(connected) = timeout(HANDSHAKE, handshake).await else {
+            self.counts().count(Reason::HandshakeTimeout);
+            return Err(TransportError::Timeout);
+        };
+        let connection = connected.inspect_err(|error| {
+            counts::of_handshake(error).inspect(|reason| self.counts().count(*reason));
+        })?;
         let shown = connection.peer_identity();
         let shown = shown.and_then(|it| it.downcast::<Vec<CertificateDer<'static>>>().ok());
         let der = shown.as_deref().and_then(|chain| chain.first());
         // The handshake has checked it, and when it is valid.
         let der = der.ok_or(CertificateError::Malformed)?;
-        Ok(Peer { node: self.authority.certified(der, None)?, connection })
+        let node = self.shared.authority.certified(der, None)?;
+        Ok(Peer { node, connection, counts: Arc::clone(&self.shared.counts) })
     }
+}
+
+/// What connections are made with that show this identity.
+fn own(
+    authority: &Authority,
+    identity: &Identity,
+    provider: &Arc<CryptoProvider>,
+    clock: &Arc<dyn TimeProvider>,
+    (counts, bans): (&Arc<Counts>, &Arc<Bans>),
+) -> Result<(quinn::ServerConfig, Own), TransportError> {
+    authority.certified(&identity.certificate, None)?;
+    let Certificate { validity, .. } = Certificate::read(&identity.certificate)?;
+    let shared = (Arc::clone(counts), Arc::clone(bans));
+    let verifier =
+        Verifier::new(authority.clone(), &identity.authority, validity, provider, shared)?;
+    let (server, client) = tls::configure(identity, provider, &Arc::new(verifier), clock)?;
+    Ok((server, Own { validity, client }))
 }
 
 impl Peer {
@@ -194,11 +337,14 @@ impl Peer {
 
     /// The stream of what the other side says, once it does.
     pub async fn reader(&self) -> Result<Reader, TransportError> {
-        Ok(Reader::new(self.connection.accept_uni().await?))
+        Ok(Reader::new(self.connection.accept_uni().await?, Arc::clone(&self.counts)))
     }
 
-    /// Ends the connection.
+    /// Ends the connection; if it has ended for a reason that is worth it, counts
+    /// that.
     pub fn close(&self, code: u32) {
+        let ended = self.connection.close_reason();
+        ended.as_ref().and_then(counts::of_end).inspect(|reason| self.counts.count(*reason));
         self.connection.close(VarInt::from_u32(code), b"");
     }
 

@@ -9,13 +9,17 @@ use std::{
     io::{self, IoSliceMut},
     net::{Ipv6Addr, SocketAddr},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use quinn::{
     AsyncUdpSocket, ConnectionId, ConnectionIdGenerator, EndpointConfig, TokioRuntime, UdpPoller,
+    rustls::{pki_types::UnixTime, time_provider::TimeProvider},
     udp::{EcnCodepoint, RecvMeta, Transmit},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -69,6 +73,32 @@ struct Inbox {
     waker: Option<Waker>,
 }
 
+/// What time it is for certificates, in seconds since 1970: whatever is wanted.
+#[derive(Debug)]
+pub struct Clock(AtomicU64);
+
+/// What time it is if nothing else is wanted.
+pub const NOW: u64 = 2_000_000_000;
+
+impl Clock {
+    /// It is `now`.
+    pub fn at(now: u64) -> Self {
+        Self(AtomicU64::new(now))
+    }
+
+    /// It is `now` from now on.
+    pub fn set(&self, now: u64) {
+        self.0.store(now, Ordering::Relaxed);
+    }
+}
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = self.0.load(Ordering::Relaxed);
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(now)))
+    }
+}
+
 /// Where the node of a number is.
 pub fn address(node: u16) -> SocketAddr {
     SocketAddr::new(Ipv6Addr::new(0xfd, 0, 0, 0, 0, 0, 0, node).into(), 7946)
@@ -102,12 +132,18 @@ impl Net {
         endpoint.rng_seed(Some(bytes));
         endpoint.cid_generator(move || Box::new(Identities(StdRng::seed_from_u64(seed))));
         let socket = Arc::new(Socket { net: self.clone(), at });
-        Underlay { socket, runtime: Arc::new(TokioRuntime), endpoint }
+        let clock = Arc::new(Clock::at(NOW));
+        Underlay { socket, runtime: Arc::new(TokioRuntime), endpoint, clock }
     }
 
     /// Puts an address on a side; between sides nothing passes.
     pub fn put(&self, at: SocketAddr, side: u8) {
         self.state().sides.insert(at, side);
+    }
+
+    /// Has nothing arrive at an address any more, as if it were another's.
+    pub fn forget(&self, at: SocketAddr) {
+        self.state().boxes.remove(&at);
     }
 
     /// How many packets were sent, and the digest of when each was, by whom, to
@@ -236,7 +272,7 @@ impl AsyncUdpSocket for Socket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.net.state();
-        let inbox = state.boxes.entry(self.at).or_default();
+        let Some(inbox) = state.boxes.get_mut(&self.at) else { return Poll::Pending };
         let mut taken = 0;
         for (buffer, meta) in buffers.iter_mut().zip(meta) {
             let Some(packet) = inbox.arrived.pop_front() else { break };

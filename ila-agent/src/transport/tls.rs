@@ -5,13 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use quinn::{VarInt, rustls};
 use rustls::{
-    RootCertStore,
-    crypto::ring,
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
-    server::WebPkiClientVerifier,
+    time_provider::TimeProvider,
 };
 
-use super::{Identity, TransportError};
+use super::{Identity, TransportError, admission::HANDSHAKES, verify::Verifier};
 
 /// The protocol, by its name in the TLS handshake. Another version has another.
 const ALPN: &[u8] = b"ila-mesh/1";
@@ -22,34 +21,55 @@ const IDLE: Duration = Duration::from_secs(7);
 /// Bytes that may be on their way in a stream.
 const WINDOW: u32 = 1 << 20;
 
+/// Those that wait until somebody looks at them, and bytes that each may send
+/// until then.
+const INCOMING: usize = 2 * HANDSHAKES;
+const INCOMING_BYTES: u64 = 16 << 10;
+
 /// What connections are made with, those that come in and those that go out.
 pub fn configure(
     identity: &Identity,
+    provider: &Arc<CryptoProvider>,
+    verifier: &Arc<Verifier>,
+    clock: &Arc<dyn TimeProvider>,
 ) -> Result<(quinn::ServerConfig, quinn::ClientConfig), TransportError> {
-    let provider = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(identity.authority.clone()))?;
-    let roots = Arc::new(roots);
     let chain = || vec![CertificateDer::from(identity.certificate.clone())];
     let key = || PrivatePkcs8KeyDer::from(identity.key.clone()).into();
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
     let tls13 = [&rustls::version::TLS13];
+    let (provider, clock) = (|| Arc::clone(provider), || Arc::clone(clock));
 
-    let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let mut server = rustls::ServerConfig::builder_with_details(provider(), clock())
         .with_protocol_versions(&tls13)?
-        .with_client_cert_verifier(verifier.build()?)
+        .with_client_cert_verifier(Arc::clone(verifier) as _)
         .with_single_cert(chain(), key())?;
     server.alpn_protocols = vec![ALPN.to_vec()];
     // Whoever comes again shows its certificate again.
     server.send_tls13_tickets = 0;
-    let mut client = rustls::ClientConfig::builder_with_provider(provider)
+    let mut client = rustls::ClientConfig::builder_with_details(provider(), clock())
         .with_protocol_versions(&tls13)?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(verifier) as _)
         .with_client_auth_cert(chain(), key())?;
     client.alpn_protocols = vec![ALPN.to_vec()];
     client.resumption = rustls::client::Resumption::disabled();
 
+    let transport = Arc::new(limits());
+    let no_cipher = |_| rustls::Error::General("no cipher for QUIC".to_owned());
+    let server = quinn::crypto::rustls::QuicServerConfig::try_from(server).map_err(no_cipher)?;
+    let client = quinn::crypto::rustls::QuicClientConfig::try_from(client).map_err(no_cipher)?;
+    let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
+    server
+        .transport_config(Arc::clone(&transport))
+        .max_incoming(INCOMING)
+        .incoming_buffer_size(INCOMING_BYTES)
+        .incoming_buffer_size_total(INCOMING_BYTES * 64);
+    let mut client = quinn::ClientConfig::new(Arc::new(client));
+    client.transport_config(transport);
+    Ok((server, client))
+}
+
+/// How much a peer may have us keep.
+fn limits() -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
@@ -60,13 +80,5 @@ pub fn configure(
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(IDLE.try_into().ok());
-    let transport = Arc::new(transport);
-    let no_cipher = |_| rustls::Error::General("no cipher for QUIC".to_owned());
-    let server = quinn::crypto::rustls::QuicServerConfig::try_from(server).map_err(no_cipher)?;
-    let client = quinn::crypto::rustls::QuicClientConfig::try_from(client).map_err(no_cipher)?;
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
-    server.transport_config(Arc::clone(&transport));
-    let mut client = quinn::ClientConfig::new(Arc::new(client));
-    client.transport_config(transport);
-    Ok((server, client))
+    transport
 }
