@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, 
 
 use ila_proto::{
     gossip::{
-        Certified, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature, Surroundings, Value,
+        Certified, Change, Key, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature,
+        Surroundings, Value,
         frame::Frame,
         mesh::{Alarm, Effect, Event, Fault, LinkId, Mesh, Settings},
         wire,
@@ -57,6 +58,12 @@ pub enum MeshError {
     /// What this node has said is no more as it was.
     #[error("{0} is damaged; move it away, and this node starts anew with what it holds")]
     Damaged(PathBuf),
+    /// A certificate for a node that goes on says something else of it.
+    #[error("the certificate does not say of this node what the former one did")]
+    Other,
+    /// The mesh was closed.
+    #[error("this node is no longer in the mesh")]
+    Closed,
     /// The node's own state is not one that others would take.
     #[error("what this node has to say is not true: {0}")]
     Own(#[from] Refused),
@@ -185,6 +192,30 @@ impl MeshHandle {
     #[must_use]
     pub fn watch(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()
+    }
+
+    /// Shows another certificate from now on, and says so to all; connections
+    /// that stand go on. It has to say the same of this node as the former one:
+    /// with one that does not, the node is started anew.
+    pub async fn renew(&self, identity: Identity) -> Result<(), MeshError> {
+        let authority = Authority::read(&identity.authority)?;
+        let certified = authority.certified(&identity.certificate, None)?;
+        let own = self.ask(|mesh| (mesh.own().certified().clone(), record(mesh.own()))).await;
+        let Some((former, Some(record))) = own else { return Err(MeshError::Closed) };
+        if certified != former {
+            return Err(MeshError::Other);
+        }
+        self.transport.renew(&identity)?;
+        let record = NodeRecord { certificate: identity.certificate, ..record };
+        let change = Change { key: Key::RECORD, value: Some(own::value(&record)?) };
+        self.tell(Event::Say(vec![change])).await;
+        Ok(())
+    }
+
+    /// How peers are doing.
+    #[must_use]
+    pub const fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     /// Ends all connections and the node.
@@ -412,7 +443,7 @@ fn tell_of(alarm: Alarm) {
 /// What a node says of itself.
 #[must_use]
 pub fn record(owner: &Owner) -> Option<NodeRecord> {
-    let record = owner.state().get(&ila_proto::gossip::Key::RECORD).map(Value::bytes)?;
+    let record = owner.state().get(&Key::RECORD).map(Value::bytes)?;
     wire::decode(record).ok()
 }
 

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod hostile;
 mod sim;
 
 const SIR: SirPrefix = SirPrefix::from_bits(0xfd00_0db8_0000_0001);

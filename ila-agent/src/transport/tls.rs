@@ -1,14 +1,18 @@
 //! How connections are made: what is shown, what is asked for, and how much may
 //! be on its way.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use quinn::{VarInt, rustls};
+use quinn::{TimeSource, VarInt, rustls};
 use rustls::{
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
     time_provider::TimeProvider,
 };
+use tokio::time::Instant;
 
 use super::{Identity, TransportError, admission::HANDSHAKES, verify::Verifier};
 
@@ -60,12 +64,22 @@ pub fn configure(
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
     server
         .transport_config(Arc::clone(&transport))
+        .time_source(Arc::new(Monotonic(Instant::now())))
         .max_incoming(INCOMING)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES * 64);
     let mut client = quinn::ClientConfig::new(Arc::new(client));
     client.transport_config(transport);
     Ok((server, client))
+}
+
+/// What time it is for the proofs of addresses: the host's clock may be set.
+struct Monotonic(Instant);
+
+impl TimeSource for Monotonic {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.0.elapsed()
+    }
 }
 
 /// How much a peer may have us keep.
