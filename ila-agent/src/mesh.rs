@@ -5,20 +5,21 @@ use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, 
 
 use ila_proto::{
     gossip::{
-        Certified, Delta, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature, Surroundings,
-        Value,
+        Certified, Change, Delta, Key, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature,
+        Surroundings, Value,
         frame::Frame,
-        mesh::{Alarm, Effect, Event, LinkId, Mesh, Settings},
+        mesh::{Alarm, Effect, Event, Fault, LinkId, Mesh, Settings},
         wire,
     },
     identity::{Authority, CertificateError, KeyPair, is_signed},
 };
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tokio::{
-    sync::{Notify, broadcast, mpsc, oneshot},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot},
     time::Instant,
 };
 
-use crate::transport::{Identity, Peer, Transport, TransportError};
+use crate::transport::{Identity, Peer, Reason, Transport, TransportError, Underlay};
 
 mod files;
 mod follow;
@@ -26,13 +27,18 @@ mod member;
 mod own;
 mod report;
 mod snapshot;
+mod store;
 
 pub use files::IdentityError;
 pub use member::{Joining, Membership};
 pub use report::unknown;
+pub use store::Store;
 
 /// Events that may wait for the machine; more make whoever brings them wait.
 const WAITING: usize = 1024;
+/// Frames of one link that may wait for it, so that one which brings many does
+/// not make others wait for long.
+const UNHANDLED: usize = 8;
 /// News that a watcher may be behind.
 const NEWS: usize = 4096;
 /// Bytes that a link is given at once, so that what comes next is not behind
@@ -68,6 +74,12 @@ pub enum MeshError {
         "no uplink has a global address; say by `addresses` in [mesh] how others reach this host"
     )]
     Unreachable,
+    /// A certificate for a node that goes on says something else of it.
+    #[error("the certificate does not say of this node what the former one did")]
+    Other,
+    /// The mesh was closed.
+    #[error("this node is no longer in the mesh")]
+    Closed,
     /// The node's own state is not one that others would take.
     #[error("what this node has to say is not true: {0}")]
     Own(#[from] Refused),
@@ -94,6 +106,17 @@ pub struct Start {
     pub settings: Settings,
 }
 
+/// What a node has of its host; tests make it up.
+#[derive(Debug)]
+pub struct Host {
+    /// What connections go by.
+    pub underlay: Underlay,
+    /// Where what the node says is stored.
+    pub store: Arc<dyn Store>,
+    /// What the node's random numbers come from.
+    pub random: StdRng,
+}
+
 /// What has happened in the mesh.
 pub type News = Effect;
 
@@ -103,6 +126,8 @@ enum Input {
     Event(Event),
     /// A connection that stands, and whether it was made here.
     Connected(Peer, bool),
+    /// A frame, and the place that it has among those of its link.
+    Received(LinkId, Frame, OwnedSemaphorePermit),
     /// What a link is to be sent.
     Pull(LinkId, oneshot::Sender<Vec<Frame>>),
     Call(Call),
@@ -120,19 +145,31 @@ pub struct MeshHandle {
 impl MeshHandle {
     /// Starts a node, which goes on until [`Self::close`].
     pub fn start(start: Start) -> Result<Self, MeshError> {
-        let transport = Transport::listen(&start.identity, start.listen)?;
+        let host = Host {
+            underlay: Underlay::bind(start.listen)?,
+            store: Arc::new(start.file.clone()),
+            random: StdRng::from_rng(&mut rand::rng()),
+        };
+        Self::start_on(host, start)
+    }
+
+    /// Starts a node on a host of its own, whose network and store are used
+    /// instead of those that `start` names.
+    pub fn start_on(host: Host, start: Start) -> Result<Self, MeshError> {
+        let Host { underlay, store, mut random } = host;
+        let transport = Transport::over(underlay, &start.identity)?;
         let listens = transport
             .address()
             .map_err(|source| TransportError::Bind { address: start.listen, source })?;
         let addresses = if start.addresses.is_empty() { vec![listens] } else { start.addresses };
-        let mut agent =
-            Agent { authority: Authority::read(&start.identity.authority)?, key: start.key };
+        let authority = Authority::read(&start.identity.authority)?;
+        let mut agent = Agent { authority, key: start.key, random: random.fork() };
         let record = NodeRecord {
             certificate: start.identity.certificate,
             addresses,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let own = own::resume(&start.file, &record, &mut agent)?;
+        let own = own::resume(&*store, &record, &mut agent)?;
         let epoch = Instant::now();
         let mut mesh = Mesh::new(own, agent, start.settings, Duration::ZERO);
         for delta in start.remembered {
@@ -149,7 +186,8 @@ impl MeshHandle {
             links: BTreeMap::new(),
             count: 0,
             seeds: start.seeds,
-            file: start.file,
+            store,
+            random,
         };
         tokio::spawn(handle.clone().accept());
         tokio::spawn(runner.run(waiting));
@@ -185,6 +223,30 @@ impl MeshHandle {
         self.news.subscribe()
     }
 
+    /// Shows another certificate from now on, and says so to all; connections
+    /// that stand go on. It has to say the same of this node as the former one:
+    /// with one that does not, the node is started anew.
+    pub async fn renew(&self, identity: Identity) -> Result<(), MeshError> {
+        let authority = Authority::read(&identity.authority)?;
+        let certified = authority.certified(&identity.certificate, None)?;
+        let own = self.ask(|mesh| (mesh.own().certified().clone(), record(mesh.own()))).await;
+        let Some((former, Some(record))) = own else { return Err(MeshError::Closed) };
+        if certified != former {
+            return Err(MeshError::Other);
+        }
+        self.transport.renew(&identity)?;
+        let record = NodeRecord { certificate: identity.certificate, ..record };
+        let change = Change { key: Key::RECORD, value: Some(own::value(&record)?) };
+        self.tell(Event::Say(vec![change])).await;
+        Ok(())
+    }
+
+    /// How peers are doing.
+    #[must_use]
+    pub const fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// Ends all connections and the node.
     pub fn close(&self) {
         self.transport.close();
@@ -208,6 +270,7 @@ impl MeshHandle {
 pub struct Agent {
     authority: Authority,
     key: KeyPair,
+    random: StdRng,
 }
 
 impl Surroundings for Agent {
@@ -228,7 +291,7 @@ impl Surroundings for Agent {
     }
 
     fn random(&mut self) -> u64 {
-        rand::random()
+        self.random.random()
     }
 }
 
@@ -243,21 +306,28 @@ struct Runner {
     links: BTreeMap<LinkId, Link>,
     count: u64,
     seeds: Vec<SocketAddr>,
-    file: PathBuf,
+    store: Arc<dyn Store>,
+    random: StdRng,
 }
 
 impl Runner {
     async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         loop {
             let due = self.mesh.next_deadline().map(|deadline| self.handle.epoch + deadline);
+            // Always in this order, so that the same happens again if it is the
+            // same that comes. Time passes, however much comes.
             let input = tokio::select! {
-                input = inputs.recv() => input,
+                biased;
                 () = passed(due) => Some(Input::Event(Event::Passed)),
+                input = inputs.recv() => input,
             };
             match input {
                 None => return,
                 Some(Input::Event(event)) => self.handle(event),
                 Some(Input::Connected(peer, is_ours)) => self.connected(peer, is_ours),
+                Some(Input::Received(link, frame, _place)) => {
+                    self.handle(Event::Received(link, frame));
+                }
                 Some(Input::Pull(link, reply)) => drop(reply.send(self.pull(link))),
                 Some(Input::Call(call)) => call(&mut self.mesh),
             }
@@ -273,13 +343,17 @@ impl Runner {
                         link.wake.notify_one();
                     }
                 }
+                Effect::Dial(node) if self.handle.transport.has_banned(node) => {}
                 Effect::Dial(node) => self.dial(self.addresses_of(node)),
-                Effect::Seek => self.dial(self.seeds.clone()),
+                Effect::Seek => {
+                    // Each may know others.
+                    let mut seeds = self.seeds.clone();
+                    seeds.shuffle(&mut self.random);
+                    self.dial(seeds);
+                }
                 Effect::Close(link, fault) => {
                     tracing::debug!(?link, ?fault, "link ended");
-                    if let Some(link) = self.links.get(&link) {
-                        link.peer.close(1);
-                    }
+                    self.end(link, fault);
                 }
                 Effect::Store => self.store(),
                 Effect::Alarm(alarm) => tell_of(alarm),
@@ -302,6 +376,7 @@ impl Runner {
         let inputs = self.handle.inputs.clone();
         tokio::spawn(async move {
             let ended = tokio::select! {
+                biased;
                 ended = write(id, &peer, &wake, &inputs) => ended,
                 ended = read(id, &peer, &inputs) => ended,
                 () = peer.closed() => Ok(()),
@@ -312,6 +387,21 @@ impl Runner {
             peer.close(0);
             let _ = inputs.send(Input::Event(Event::Down(id))).await;
         });
+    }
+
+    fn end(&self, link: LinkId, fault: Fault) {
+        let Some(Link { peer, .. }) = self.links.get(&link) else { return };
+        let transport = &self.handle.transport;
+        match fault {
+            Fault::Done | Fault::Twice | Fault::Full => {}
+            Fault::Stalled => transport.counts().count(Reason::Stalled),
+            Fault::Protocol => transport.counts().count(Reason::OutOfPlace),
+            Fault::Untrue(_) => {
+                transport.counts().count(Reason::Lied);
+                transport.ban(peer.node.key.node());
+            }
+        }
+        peer.close(1);
     }
 
     fn pull(&mut self, link: LinkId) -> Vec<Frame> {
@@ -332,9 +422,12 @@ impl Runner {
 
     fn dial(&self, addresses: Vec<SocketAddr>) {
         let (transport, inputs) = (self.handle.transport.clone(), self.handle.inputs.clone());
+        let me = self.mesh.me();
         tokio::spawn(async move {
             for address in addresses {
                 match transport.connect(address).await {
+                    // Where all look for each other, this one is looked for too.
+                    Ok(peer) if peer.node.key.node() == me => peer.close(0),
                     Ok(peer) => return drop(inputs.send(Input::Connected(peer, true)).await),
                     Err(error) => tracing::debug!(%address, %error, "nobody reached"),
                 }
@@ -344,11 +437,13 @@ impl Runner {
 
     fn store(&self) {
         let Some(saying) = self.mesh.saying() else { return };
-        let (whole, file, inputs) =
-            (saying.since(None), self.file.clone(), self.handle.inputs.clone());
+        let (whole, store, inputs) =
+            (saying.since(None), Arc::clone(&self.store), self.handle.inputs.clone());
         tokio::spawn(async move {
             let position = whole.to;
-            let stored = tokio::task::spawn_blocking(move || own::save(&file, &whole)).await;
+            let blocks = store.blocks();
+            let save = move || own::save(&*store, &whole);
+            let stored = if blocks { tokio::task::spawn_blocking(save).await } else { Ok(save()) };
             match stored {
                 Ok(Ok(())) => drop(inputs.send(Input::Event(Event::Stored(position))).await),
                 Ok(Err(error)) => tracing::error!(%error, "nobody is told what was not stored"),
@@ -379,7 +474,7 @@ fn tell_of(alarm: Alarm) {
 /// What a node says of itself.
 #[must_use]
 pub fn record(owner: &Owner) -> Option<NodeRecord> {
-    let record = owner.state().get(&ila_proto::gossip::Key::RECORD).map(Value::bytes)?;
+    let record = owner.state().get(&Key::RECORD).map(Value::bytes)?;
     wire::decode(record).ok()
 }
 
@@ -417,9 +512,11 @@ async fn write(
 
 async fn read(id: LinkId, peer: &Peer, inputs: &mpsc::Sender<Input>) -> Result<(), TransportError> {
     let mut reader = peer.reader().await?;
+    let places = Arc::new(Semaphore::new(UNHANDLED));
     loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
         let frame = reader.read().await?;
-        if inputs.send(Input::Event(Event::Received(id, frame))).await.is_err() {
+        if inputs.send(Input::Received(id, frame, place)).await.is_err() {
             return Ok(());
         }
     }

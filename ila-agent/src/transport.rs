@@ -5,34 +5,41 @@
 //! of the mesh. Whoever reads slowly is sent less and later: nothing is queued
 //! here but what is being written.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use ila_proto::{
-    gossip::{
-        Certified,
-        frame::{Frame, Read},
-        wire,
-    },
-    identity::{Authority, CertificateError, SERVER_NAME},
+    gossip::{Certified, NodeId, wire},
+    identity::{Authority, Certificate, CertificateError, SERVER_NAME, Validity},
 };
-use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt, rustls};
+use quinn::{
+    AsyncUdpSocket, Connection, ConnectionError, Endpoint, EndpointConfig, Runtime, TokioRuntime,
+    VarInt, rustls,
+};
 use rustls::{
-    RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
-    server::WebPkiClientVerifier,
+    crypto::{CryptoProvider, ring},
+    pki_types::CertificateDer,
+    time_provider::TimeProvider,
 };
+use tokio::time::timeout;
 
-/// The protocol, by its name in the TLS handshake. Another version has another.
-const ALPN: &[u8] = b"ila-mesh/1";
-/// How often a connection shows that it stands …
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
-/// … and how long it may not until it is taken for gone.
-const IDLE: Duration = Duration::from_secs(7);
-/// Bytes that may be on their way in a stream.
-const WINDOW: u32 = 1 << 20;
-/// Bytes that are read at once.
-const CHUNK: usize = 1 << 16;
+mod admission;
+mod counts;
+mod stream;
+mod tls;
+mod verify;
+
+use admission::{Bans, Handshakes, Verdict};
+pub use counts::{Counts, Reason};
+pub use stream::{Reader, Writer};
+use verify::{HostClock, Verifier, untimely};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// What a node shows and what it trusts.
 #[derive(Debug)]
@@ -57,6 +64,9 @@ pub enum TransportError {
         #[source]
         source: io::Error,
     },
+    /// The socket cannot be used.
+    #[error("cannot use the socket")]
+    Endpoint(#[source] io::Error),
     /// The node's certificate, its key and the authority's do not go together.
     #[error("the certificate cannot be used: {0}")]
     Identity(#[from] rustls::Error),
@@ -81,16 +91,67 @@ pub enum TransportError {
     /// Writing failed.
     #[error("cannot write: {0}")]
     Write(#[from] quinn::WriteError),
+    /// The handshake took too long.
+    #[error("no connection after {HANDSHAKE:?}")]
+    Timeout,
+    /// Whoever wanted to come in did not get as far as a handshake.
+    #[error("not let in: {0}")]
+    NotAdmitted(Reason),
+    /// The rest of a frame did not come in time.
+    #[error("the rest of a frame does not come")]
+    Slow,
     /// What came is no frame.
     #[error("not a frame of the mesh")]
     Frame(#[from] wire::Malformed),
+}
+
+/// What packets go by: the network of the host, or one that is made up.
+#[derive(Debug)]
+pub struct Underlay {
+    /// Where they come in and go out.
+    pub socket: Arc<dyn AsyncUdpSocket>,
+    /// What time it is for connections, and who runs them.
+    pub runtime: Arc<dyn Runtime>,
+    /// How identities of connections are drawn.
+    pub endpoint: EndpointConfig,
+    /// What time it is for certificates.
+    pub clock: Arc<dyn TimeProvider>,
+}
+
+impl Underlay {
+    /// The host's network, at an address.
+    pub fn bind(address: SocketAddr) -> Result<Self, TransportError> {
+        let runtime = Arc::new(TokioRuntime);
+        let socket = UdpSocket::bind(address).and_then(|it| runtime.wrap_udp_socket(it));
+        let socket = socket.map_err(|source| TransportError::Bind { address, source })?;
+        let (endpoint, clock) = (EndpointConfig::default(), Arc::new(HostClock));
+        Ok(Self { socket, runtime, endpoint, clock })
+    }
 }
 
 /// Where connections come in and go out.
 #[derive(Clone, Debug)]
 pub struct Transport {
     endpoint: Endpoint,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     authority: Authority,
+    provider: Arc<CryptoProvider>,
+    clock: Arc<dyn TimeProvider>,
+    counts: Arc<Counts>,
+    bans: Arc<Bans>,
+    handshakes: Arc<Handshakes>,
+    own: RwLock<Own>,
+}
+
+/// What this node shows of itself.
+#[derive(Clone, Debug)]
+struct Own {
+    validity: Validity,
+    client: quinn::ClientConfig,
 }
 
 /// A connection to a node that has shown who it is.
@@ -99,30 +160,48 @@ pub struct Peer {
     /// What its certificate says.
     pub node: Certified,
     connection: Connection,
-}
-
-/// What is read from a peer.
-#[derive(Debug)]
-pub struct Reader {
-    stream: RecvStream,
-    unread: Vec<u8>,
-}
-
-/// What is written to one.
-#[derive(Debug)]
-pub struct Writer {
-    stream: SendStream,
+    counts: Arc<Counts>,
 }
 
 impl Transport {
     /// Listens at an address.
     pub fn listen(identity: &Identity, address: SocketAddr) -> Result<Self, TransportError> {
+        Self::over(Underlay::bind(address)?, identity)
+    }
+
+    /// Listens where an underlay has its socket.
+    pub fn over(underlay: Underlay, identity: &Identity) -> Result<Self, TransportError> {
+        let Underlay { socket, runtime, endpoint, clock } = underlay;
         let authority = Authority::read(&identity.authority)?;
-        let (server, client) = configure(identity)?;
-        let mut endpoint = Endpoint::server(server, address)
-            .map_err(|source| TransportError::Bind { address, source })?;
-        endpoint.set_default_client_config(client);
-        Ok(Self { endpoint, authority })
+        let provider = Arc::new(ring::default_provider());
+        let (counts, bans) = (Arc::default(), Arc::default());
+        let made = own(&authority, identity, &provider, &clock, (&counts, &bans))?;
+        let (server, own) = made;
+        let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
+        let endpoint = endpoint.map_err(TransportError::Endpoint)?;
+        let (handshakes, own) = (Arc::default(), RwLock::new(own));
+        let shared = Shared { authority, provider, clock, counts, bans, handshakes, own };
+        let transport = Self { endpoint, shared: Arc::new(shared) };
+        if transport.is_untimely() {
+            tracing::error!(
+                "by the clock here the certificate of this node is not valid; \
+                 when those of others are is not looked at"
+            );
+        }
+        Ok(transport)
+    }
+
+    /// Shows another certificate from now on, of the same authority. Connections
+    /// that stand go on.
+    pub fn renew(&self, identity: &Identity) -> Result<(), TransportError> {
+        let Shared { authority, provider, clock, counts, bans, .. } = &*self.shared;
+        if Authority::read(&identity.authority)? != *authority {
+            return Err(CertificateError::Foreign.into());
+        }
+        let (server, own) = own(authority, identity, provider, clock, (counts, bans))?;
+        self.endpoint.set_server_config(Some(server));
+        *self.shared.own.write().unwrap_or_else(PoisonError::into_inner) = own;
+        Ok(())
     }
 
     /// Where it listens.
@@ -132,8 +211,8 @@ impl Transport {
 
     /// Connects to whoever is at an address.
     pub async fn connect(&self, address: SocketAddr) -> Result<Peer, TransportError> {
-        let connection = self.endpoint.connect(address, SERVER_NAME)?.await?;
-        self.peer(connection)
+        let connecting = self.endpoint.connect_with(self.own().client, address, SERVER_NAME)?;
+        self.finish(connecting).await
     }
 
     /// Waits until somebody wants to connect; none once this is closed. What
@@ -142,16 +221,53 @@ impl Transport {
         &self,
     ) -> Option<impl Future<Output = Result<Peer, TransportError>> + use<>> {
         let incoming = self.endpoint.accept().await?;
+        let is_proven = incoming.remote_address_validated() || !incoming.may_retry();
+        let from = incoming.remote_address().ip();
+        let verdict = self.shared.handshakes.enter(from, is_proven);
         let transport = self.clone();
         Some(async move {
-            // Whoever does not have the address that it states is not answered
-            // with more than it sent.
-            if !incoming.remote_address_validated() && incoming.may_retry() {
-                let _ = incoming.retry();
-                return Err(ConnectionError::Reset.into());
-            }
-            transport.peer(incoming.await?)
+            let _under_way = match verdict {
+                Verdict::Enters(entry) => entry,
+                // Whoever does not have the address that it states is answered
+                // with less than it sent.
+                Verdict::Proves => {
+                    let _ = incoming.retry();
+                    return transport.not_admitted(Reason::AddressUnproven);
+                }
+                Verdict::Leaves(reason) => {
+                    incoming.refuse();
+                    return transport.not_admitted(reason);
+                }
+            };
+            transport.finish(async { incoming.accept()?.await }).await
         })
+    }
+
+    /// How often somebody was not let in, was sent away, or not listened to.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.shared.counts
+    }
+
+    /// Whether this node's certificate is not valid by the clock here: either
+    /// the clock is wrong, or the certificate was not renewed. Until it is, when
+    /// others' are valid is not looked at.
+    #[must_use]
+    pub fn is_untimely(&self) -> bool {
+        let now = self.shared.clock.current_time().map_or(0, |now| now.as_secs());
+        untimely(self.own().validity, now).is_some()
+    }
+
+    /// Does not connect to a node for a while, which has lied.
+    pub fn ban(&self, node: NodeId) {
+        let lasts = self.shared.bans.ban(node);
+        tracing::warn!(%node, ?lasts, "a node hands on what is not true; it is kept out");
+    }
+
+    /// Whether that is so.
+    #[must_use]
+    pub fn has_banned(&self, node: NodeId) -> bool {
+        self.shared.bans.has(node)
     }
 
     /// Ends all connections.
@@ -159,14 +275,51 @@ impl Transport {
         self.endpoint.close(VarInt::from_u32(0), b"");
     }
 
-    fn peer(&self, connection: Connection) -> Result<Peer, TransportError> {
+    fn own(&self) -> Own {
+        self.shared.own.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn not_admitted(&self, reason: Reason) -> Result<Peer, TransportError> {
+        self.counts().count(reason);
+        Err(TransportError::NotAdmitted(reason))
+    }
+
+    async fn finish(
+        &self,
+        handshake: impl Future<Output = Result<Connection, ConnectionError>>,
+    ) -> Result<Peer, TransportError> {
+        let Ok(connected) = timeout(HANDSHAKE, handshake).await else {
+            self.counts().count(Reason::HandshakeTimeout);
+            return Err(TransportError::Timeout);
+        };
+        let connection = connected.inspect_err(|error| {
+            counts::of_handshake(error).inspect(|reason| self.counts().count(*reason));
+        })?;
         let shown = connection.peer_identity();
         let shown = shown.and_then(|it| it.downcast::<Vec<CertificateDer<'static>>>().ok());
         let der = shown.as_deref().and_then(|chain| chain.first());
         // The handshake has checked it, and when it is valid.
         let der = der.ok_or(CertificateError::Malformed)?;
-        Ok(Peer { node: self.authority.certified(der, None)?, connection })
+        let node = self.shared.authority.certified(der, None)?;
+        Ok(Peer { node, connection, counts: Arc::clone(&self.shared.counts) })
     }
+}
+
+/// What connections are made with that show this identity.
+fn own(
+    authority: &Authority,
+    identity: &Identity,
+    provider: &Arc<CryptoProvider>,
+    clock: &Arc<dyn TimeProvider>,
+    (counts, bans): (&Arc<Counts>, &Arc<Bans>),
+) -> Result<(quinn::ServerConfig, Own), TransportError> {
+    authority.certified(&identity.certificate, None)?;
+    let Certificate { validity, .. } = Certificate::read(&identity.certificate)?;
+    let shared = (Arc::clone(counts), Arc::clone(bans));
+    let verifier =
+        Verifier::new(authority.clone(), &identity.authority, validity, provider, shared)?;
+    let (server, client) = tls::configure(identity, provider, &Arc::new(verifier), clock)?;
+    Ok((server, Own { validity, client }))
 }
 
 impl Peer {
@@ -179,16 +332,19 @@ impl Peer {
     /// The streams to both sides. The other side learns of its one with the
     /// first frame.
     pub async fn writer(&self) -> Result<Writer, TransportError> {
-        Ok(Writer { stream: self.connection.open_uni().await? })
+        Ok(Writer::new(self.connection.open_uni().await?))
     }
 
     /// The stream of what the other side says, once it does.
     pub async fn reader(&self) -> Result<Reader, TransportError> {
-        Ok(Reader { stream: self.connection.accept_uni().await?, unread: Vec::new() })
+        Ok(Reader::new(self.connection.accept_uni().await?, Arc::clone(&self.counts)))
     }
 
-    /// Ends the connection.
+    /// Ends the connection; if it has ended for a reason that is worth it, counts
+    /// that.
     pub fn close(&self, code: u32) {
+        let ended = self.connection.close_reason();
+        ended.as_ref().and_then(counts::of_end).inspect(|reason| self.counts.count(*reason));
         self.connection.close(VarInt::from_u32(code), b"");
     }
 
@@ -198,79 +354,7 @@ impl Peer {
     }
 }
 
-impl Reader {
-    /// The next frame that this version knows.
-    pub async fn read(&mut self) -> Result<Frame, TransportError> {
-        loop {
-            match Frame::read(&self.unread)? {
-                Read::Frame(frame, taken) => {
-                    self.unread.drain(..taken);
-                    return Ok(frame);
-                }
-                Read::Unknown(_, taken) => drop(self.unread.drain(..taken)),
-                Read::Part => {
-                    let chunk = self.stream.read_chunk(CHUNK, true).await?;
-                    self.unread.extend_from_slice(&chunk.ok_or(TransportError::Ended)?.bytes);
-                }
-            }
-        }
-    }
-}
-
-impl Writer {
-    /// Writes a frame, as soon as the other side takes it.
-    pub async fn write(&mut self, frame: &Frame) -> Result<(), TransportError> {
-        Ok(self.stream.write_all(&frame.write()?).await?)
-    }
-}
-
-fn configure(
-    identity: &Identity,
-) -> Result<(quinn::ServerConfig, quinn::ClientConfig), TransportError> {
-    let provider = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(identity.authority.clone()))?;
-    let roots = Arc::new(roots);
-    let chain = || vec![CertificateDer::from(identity.certificate.clone())];
-    let key = || PrivatePkcs8KeyDer::from(identity.key.clone()).into();
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider));
-    let tls13 = [&rustls::version::TLS13];
-
-    let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&tls13)?
-        .with_client_cert_verifier(verifier.build()?)
-        .with_single_cert(chain(), key())?;
-    server.alpn_protocols = vec![ALPN.to_vec()];
-    // Whoever comes again shows its certificate again.
-    server.send_tls13_tickets = 0;
-    let mut client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&tls13)?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain(), key())?;
-    client.alpn_protocols = vec![ALPN.to_vec()];
-    client.resumption = rustls::client::Resumption::disabled();
-
-    let mut transport = quinn::TransportConfig::default();
-    transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(1))
-        .stream_receive_window(VarInt::from_u32(WINDOW))
-        .receive_window(VarInt::from_u32(WINDOW))
-        .send_window(WINDOW.into())
-        .datagram_receive_buffer_size(None)
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_idle_timeout(IDLE.try_into().ok());
-    let transport = Arc::new(transport);
-    let no_cipher = |_| rustls::Error::General("no cipher for QUIC".to_owned());
-    let server = quinn::crypto::rustls::QuicServerConfig::try_from(server).map_err(no_cipher)?;
-    let client = quinn::crypto::rustls::QuicClientConfig::try_from(client).map_err(no_cipher)?;
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
-    server.transport_config(Arc::clone(&transport));
-    let mut client = quinn::ClientConfig::new(Arc::new(client));
-    client.transport_config(transport);
-    Ok((server, client))
-}
-
+#[cfg(test)]
+pub mod testing;
 #[cfg(test)]
 mod tests;

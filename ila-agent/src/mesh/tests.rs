@@ -13,11 +13,14 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod hostile;
+mod sim;
+
 const SIR: SirPrefix = SirPrefix::from_bits(0xfd00_0db8_0000_0001);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An identifier that a node is the home of.
-fn identifier(node: u8) -> Identifier {
+fn identifier(node: u16) -> Identifier {
     Identifier::from_bits(1 << 61 | u64::from(node) << 36 | 1)
 }
 
@@ -35,9 +38,10 @@ impl World {
         Self { folder: tempfile::tempdir().expect("a folder"), authority: (key, authority, der) }
     }
 
-    fn start(&self, node: u8, seeds: &[SocketAddr]) -> MeshHandle {
+    /// What a node starts with that listens at an address.
+    fn prepare(&self, node: u16, listen: SocketAddr, seeds: &[SocketAddr]) -> Start {
         let (authority_key, authority, der) = &self.authority;
-        let key = KeyPair::from_seed(&[node + 1; 32]);
+        let key = key(node);
         let certified = Certified {
             key: key.public(),
             name: format!("n{node}").parse().expect("a name"),
@@ -45,31 +49,41 @@ impl World {
             home: vec![IdentifierRange { bits: identifier(node).bits() >> 36 << 36, length: 28 }],
         };
         let validity = authority.validity();
-        let certificate = authority.issue(authority_key, &certified, [node; 16], validity);
+        let serial = u128::from(node).to_be_bytes();
+        let certificate = authority.issue(authority_key, &certified, serial, validity);
         let identity = Identity {
             certificate: certificate.expect("it can be issued"),
             key: key.to_der(),
             authority: der.clone(),
         };
-        let start = Start {
+        Start {
             key,
             identity,
-            listen: SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
+            listen,
             addresses: Vec::new(),
             seeds: seeds.to_vec(),
             file: self.folder.path().join(format!("n{node}")),
             remembered: Vec::new(),
-            settings: Settings {
-                suspect: Duration::from_millis(500),
-                explore_down: Duration::from_millis(200),
-                ..Settings::default()
-            },
-        };
+            settings: Settings::default(),
+        }
+    }
+
+    fn start(&self, node: u16, seeds: &[SocketAddr]) -> MeshHandle {
+        let listen = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
+        let mut start = self.prepare(node, listen, seeds);
+        start.settings.suspect = Duration::from_millis(500);
+        start.settings.explore_down = Duration::from_millis(200);
         MeshHandle::start(start).expect("it starts")
     }
 }
 
-async fn claim(mesh: &MeshHandle, node: u8, claim: Option<Claim>) {
+fn key(node: u16) -> KeyPair {
+    let mut seed = [7; 32];
+    seed[..2].copy_from_slice(&(node + 1).to_be_bytes());
+    KeyPair::from_seed(&seed)
+}
+
+async fn claim(mesh: &MeshHandle, node: u16, claim: Option<Claim>) {
     let said = mesh.ask(move |mesh| {
         let subject = Subject::new(SIR, identifier(node));
         change(mesh.own().certified(), subject, claim.as_ref())
@@ -79,7 +93,7 @@ async fn claim(mesh: &MeshHandle, node: u8, claim: Option<Claim>) {
 }
 
 /// Waits until a node sees an identifier held, or not.
-async fn sees(mesh: &MeshHandle, node: u8, held: bool) {
+async fn sees(mesh: &MeshHandle, node: u16, held: bool) {
     let subject = Subject::new(SIR, identifier(node));
     let seen = async {
         let mut news = mesh.watch();
@@ -93,7 +107,7 @@ async fn sees(mesh: &MeshHandle, node: u8, held: bool) {
 
 #[tokio::test]
 async fn nodes_that_know_one_come_to_know_all_and_what_they_hold() {
-    const COUNT: u8 = 6;
+    const COUNT: u16 = 6;
     let world = World::new();
     let first = world.start(1, &[]);
     let seeds = [first.transport.address().expect("it listens")];
@@ -133,8 +147,8 @@ async fn what_is_damaged_is_not_gone_on_with() {
     let file = world.folder.path().join("n1");
     let mut bytes = std::fs::read(&file).expect("it is stored");
     let (_, authority, _) = &world.authority;
-    let key = KeyPair::from_seed(&[2; 32]);
-    let mut agent = Agent { authority: authority.clone(), key };
+    let key = key(1);
+    let mut agent = Agent { authority: authority.clone(), key, random: StdRng::seed_from_u64(1) };
     for at in [0, bytes.len() / 2, bytes.len() - 1] {
         bytes[at] ^= 1;
         std::fs::write(&file, &bytes).expect("it can be written");

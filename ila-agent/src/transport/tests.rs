@@ -1,11 +1,14 @@
 use std::net::Ipv6Addr;
 
 use ila_proto::{
-    gossip::{NodeId, PublicKey},
+    gossip::{NodeId, PublicKey, frame::Frame},
     identity::{KeyPair, Validity},
 };
 
 use super::*;
+
+mod clocks;
+mod hostile;
 
 const VALIDITY: Validity = Validity { from: 0, until: 4_000_000_000 };
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
@@ -35,9 +38,8 @@ fn transport(authority: u8, node: u8) -> (Transport, PublicKey) {
 async fn accept(transport: &Transport) -> Result<Peer, TransportError> {
     loop {
         let handshake = transport.accept().await.expect("it is open");
-        // The first one is told to come again.
         match handshake.await {
-            Err(TransportError::Connection(ConnectionError::Reset)) => {}
+            Err(TransportError::NotAdmitted(Reason::AddressUnproven)) => {}
             other => return other,
         }
     }

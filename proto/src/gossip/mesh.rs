@@ -70,8 +70,9 @@ pub enum Effect {
     Wake(LinkId),
     /// Make a connection to a node.
     Dial(NodeId),
-    /// Make a connection to whoever can be found: nobody is known yet, or some
-    /// that were are down and others may be in their place.
+    /// Make a connection to whoever can be found: nobody is known yet, some that
+    /// were are down and others may be in their place, or there may be others who
+    /// know nothing of this node.
     Seek,
     /// End a connection.
     Close(LinkId, Fault),

@@ -218,7 +218,8 @@ impl<S: Surroundings> Mesh<S> {
     }
 
     /// Visits somebody without a link, the more often somebody is down: that
-    /// may only be cut off.
+    /// may only be cut off. Whoever was found first counts as one more that is
+    /// not known: they may have found others, of whom nobody here has heard.
     pub(super) fn explore(&mut self, now: Moment) {
         if self.is_silent {
             return;
@@ -227,7 +228,7 @@ impl<S: Surroundings> Mesh<S> {
         let is_stranger = |node: &&NodeId| **node != self.me && !linked.contains(node);
         let strangers = self.known.keys().filter(is_stranger).count();
         let down = self.down.iter().filter(is_stranger).count();
-        let (half, any, down_at) = (self.below(2), self.below(strangers), self.below(down));
+        let (half, any, down_at) = (self.below(2), self.below(strangers + 1), self.below(down));
         let is_stranger = |node: &&NodeId| **node != self.me && !linked.contains(node);
         let chosen = if down > 0 && half == 0 {
             self.down.iter().filter(is_stranger).nth(down_at)
@@ -242,8 +243,7 @@ impl<S: Surroundings> Mesh<S> {
         }
         match chosen {
             Some(node) => self.do_this(Effect::Dial(node)),
-            None if self.links.is_empty() => self.do_this(Effect::Seek),
-            None => {}
+            None => self.do_this(Effect::Seek),
         }
         let period = if down > 0 || self.links.is_empty() {
             self.settings.explore_down
