@@ -274,7 +274,8 @@ impl Runner {
                     }
                 }
                 Effect::Dial(node) => self.dial(self.addresses_of(node)),
-                Effect::Seek => self.dial(self.seeds.clone()),
+                // All at once: one that is down would keep the others waiting.
+                Effect::Seek => self.seeds.iter().for_each(|seed| self.dial(vec![*seed])),
                 Effect::Close(link, fault) => {
                     tracing::debug!(?link, ?fault, "link ended");
                     if let Some(link) = self.links.get(&link) {

@@ -209,7 +209,9 @@ impl Tabular for MappingOrigin {
     fn table(&self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        let mut row = |key: &str, value: String| drop(table.add_row([key.to_owned(), value]));
+        let mut row = |key: &str, value: String| {
+            table.add_row([key.to_owned(), value]);
+        };
         match &self.mapping {
             None => row("mapping", "none: the programs know nobody of that identifier".to_owned()),
             Some(mapping) => {
@@ -307,7 +309,9 @@ impl Tabular for Status {
 }
 
 fn add_mesh(table: &mut Table, mesh: &MeshStatus) {
-    let mut row = |key: &str, value: String| drop(table.add_row([key.to_owned(), value]));
+    let mut row = |key: &str, value: String| {
+        table.add_row([key.to_owned(), value]);
+    };
     let converged = if mesh.converged { "converged" } else { "not converged" };
     let MeshStatus { nodes, down, links, taken, duplicates, repairs, .. } = mesh;
     row("mesh", format!("{converged}, {nodes} nodes, {down} down, {links} connected"));

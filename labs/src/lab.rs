@@ -211,7 +211,7 @@ impl Lab {
 
         let topology = &self.plan.topology;
         let authority = (topology.mappings == Mappings::Mesh)
-            .then(|| Authority::make(&programs.ctl, dir.path(), interrupted))
+            .then(|| Authority::make(&programs.ctl, dir))
             .transpose()?;
         for host in &topology.hosts {
             check()?;
