@@ -118,15 +118,11 @@ async fn serve(config: Config) -> Result<()> {
         let indices = uplinks.iter().map(|it| it.index);
         let named = config.uplinks.iter().cloned().zip(indices).collect();
         let home = joining.as_ref().map(|it| it.certified().home.clone()).unwrap_or_default();
-        let sir_prefixes = config.domains.iter().map(|it| it.sir_prefix).collect();
         let owner = Owner::new(config, named, datapath, store, mtu)?.at_home_in(&home);
         let (owner, owner_task) = owner.run();
         let monitor = Monitor::start(owner.clone(), events);
         let mut lifecycle = Lifecycle { owner, links, mesh: None };
-        lifecycle.adopt(records, mtu).await.map_err(explain)?;
-        if let Some(joining) = joining {
-            lifecycle.join(joining, sir_prefixes).await.map_err(explain)?;
-        }
+        lifecycle.adopt(records, mtu, joining).await.map_err(explain)?;
         let mesh = lifecycle.mesh.clone();
         tracing::info!(%node, ?hook, mtu, "ready");
         let owner = lifecycle.owner.clone();

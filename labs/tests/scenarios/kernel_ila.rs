@@ -18,7 +18,7 @@ use nix::sys::signal::Signal;
 use crate::{
     common::ok,
     docs::blocks,
-    overlay::{Agent, Overlay, bin_dir, with_host},
+    overlay::{Agent, Overlay, bin_dir, with_host, with_static},
 };
 
 /// How long a script may run on the emulated machine, on one that is busy.
@@ -62,7 +62,7 @@ const MODES: [Mode; 3] = [
 /// Linux is told what the how-to says, block by block.
 #[test]
 fn linux_and_the_agent_understand_each_other_in_every_mode() {
-    let overlay = Overlay::of("kernel-ila", "two-hosts");
+    let overlay = Overlay::of_static("kernel-ila", "two-hosts");
     let without_mode = std::fs::read_to_string(overlay.config("h1")).expect("it is there");
     finish_checksums(&overlay.node("a1"));
     let mut linux = in_place_of_h2(&overlay, &[Path::new(ECHO)]);
@@ -106,7 +106,7 @@ fn linux_and_the_agent_understand_each_other_in_every_mode() {
 /// The kernel has no TCX, so that the agent attaches by clsact of itself.
 #[test]
 fn the_agent_on_linux_6_1_attaches_by_clsact_and_is_a_host_like_any() {
-    let overlay = Overlay::of("agent-6-1", "two-hosts");
+    let overlay = Overlay::of_static("agent-6-1", "two-hosts");
     let ours = ["ila-agent", "ila-ctl"].map(|name| bin_dir().join(name));
     let mut linux = in_place_of_h2(&overlay, &[&ours[0], &ours[1], Path::new(ECHO)]);
     let page = blocks("docs/how-to/two-hosts.md");
@@ -139,7 +139,7 @@ fn hosts_whose_uplinks_are_in_a_vlan_reach_each_other_there_and_nowhere_else() {
     let mut linux = linux.unwrap_or_else(|error| panic!("{error}"));
     let topology = ["h1", "h2"]
         .iter()
-        .fold(TWO_HOSTS.to_owned(), |topology, host| with_host(&topology, host, "vlan = 100"));
+        .fold(with_static(TWO_HOSTS), |topology, host| with_host(&topology, host, "vlan = 100"));
     let up = format!("echo {} >lab.toml; ila-lab up ./lab.toml --name vlan", quote(&topology));
     tell(&mut linux, &up);
     for host in ["h1", "h2"] {

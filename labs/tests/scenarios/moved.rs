@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     common::ok,
-    overlay::{Netns, Overlay},
+    overlay::{Netns, Overlay, with_static},
 };
 
 const B1: &str = "2000:0:0:b1";
@@ -21,7 +21,7 @@ fn packets_for_a_container_that_moved_away_are_sent_on() {
     const NEW: &str = "2001:db8:c:1::/64";
     for path in ["fast", "slow"] {
         let overlay = Overlay::up(&format!("moved-{path}"), "three-hosts", |text| {
-            format!("path = \"{path}\"\n{text}")
+            format!("path = \"{path}\"\n{}", with_static(text))
         });
         ok(&mut overlay.ctl("h2", &["container", "rm", "b1"]));
         let mut agents = Vec::new();
