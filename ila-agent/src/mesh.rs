@@ -73,6 +73,15 @@ pub enum MeshError {
     Own(#[from] Refused),
 }
 
+impl MeshError {
+    /// Whether somebody else has the port.
+    #[must_use]
+    pub fn is_port_taken(&self) -> bool {
+        let Self::Transport(TransportError::Bind { source, .. }) = self else { return false };
+        source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 /// What a node starts with.
 #[derive(Debug)]
 pub struct Start {

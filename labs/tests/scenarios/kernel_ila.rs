@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     common::ok,
-    docs::blocks,
+    docs::{blocks, two_hosts},
     overlay::{Agent, Overlay, bin_dir, with_host, with_static},
 };
 
@@ -109,11 +109,10 @@ fn the_agent_on_linux_6_1_attaches_by_clsact_and_is_a_host_like_any() {
     let overlay = Overlay::of_static("agent-6-1", "two-hosts");
     let ours = ["ila-agent", "ila-ctl"].map(|name| bin_dir().join(name));
     let mut linux = in_place_of_h2(&overlay, &[&ours[0], &ours[1], Path::new(ECHO)]);
-    let page = blocks("docs/how-to/two-hosts.md");
-    for (_, block) in page.iter().filter(|(host, _)| host == "h2") {
+    for (_, block) in two_hosts(false).iter().filter(|(host, _)| host == "h2") {
         let block = block.replace("ila-agent &", "ila-agent 2>/run/agent.log &");
         // The page does not reckon with an emulated machine.
-        tell(&mut linux, &block.replace("--wait 5s", "--wait 60s"));
+        tell(&mut linux, &block.replace("--wait 10s", "--wait 60s"));
     }
     let log = tell(&mut linux, "cat /run/agent.log");
     assert!(log.contains("hook=Clsact"), "{log}");
