@@ -34,11 +34,13 @@ fn mapping() -> Mapping {
         address: parse("fd00:db8:0:1:2000::b1"),
         locator: parse("2001:db8:a:1::/64"),
         ila_address: parse("2001:db8:a:1:3000::cda6"),
-        source: MappingSource::Static,
+        source: MappingSource::Mesh,
+        node: Some(parse("h1")),
+        epoch: Some(7),
     }
 }
 
-const MAPPING: &str = r#""identifier":"2000:0:0:b1","address":"fd00:db8:0:1:2000::b1","locator":"2001:db8:a:1::/64","ila_address":"2001:db8:a:1:3000::cda6","source":"static""#;
+const MAPPING: &str = r#""identifier":"2000:0:0:b1","address":"fd00:db8:0:1:2000::b1","locator":"2001:db8:a:1::/64","ila_address":"2001:db8:a:1:3000::cda6","source":"mesh","node":"h1","epoch":7"#;
 
 /// The names of all fields in a JSON text, those of labels left out.
 fn field_names(json: &Value, names: &mut Vec<String>) {
@@ -231,10 +233,21 @@ fn a_status_is_said_so() {
         containers: 2,
         mappings: 3,
         uptime_seconds: 4,
+        mesh: Some(MeshStatus {
+            converged: true,
+            nodes: 5,
+            down: 1,
+            links: 3,
+            refused: Some("full".to_owned()),
+            taken: 6,
+            duplicates: 7,
+            repairs: 8,
+            rejected: vec![Rejected { reason: "signature".to_owned(), count: 9 }],
+        }),
     };
     is_said_as(
         &Versioned::new(status),
-        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4}"#,
+        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4,"mesh":{"converged":true,"nodes":5,"down":1,"links":3,"refused":"full","taken":6,"duplicates":7,"repairs":8,"rejected":[{"reason":"signature","count":9}]}}"#,
     );
 }
 
@@ -289,7 +302,17 @@ fn every_choice_has_a_word_that_never_changes() {
         (ErrorCode::Kernel, "kernel"),
         (ErrorCode::ShuttingDown, "shutting-down"),
     ]);
-    words(&[(MappingSource::Local, "local"), (MappingSource::Static, "static")]);
+    words(&[
+        (MappingSource::Local, "local"),
+        (MappingSource::Static, "static"),
+        (MappingSource::Mesh, "mesh"),
+    ]);
+    words(&[
+        (NodeState::This, "this"),
+        (NodeState::Alive, "alive"),
+        (NodeState::Down, "down"),
+        (NodeState::Hidden, "hidden"),
+    ]);
     words(&[(Hook::Tcx, "tcx"), (Hook::Clsact, "clsact")]);
 }
 

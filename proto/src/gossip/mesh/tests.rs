@@ -68,6 +68,19 @@ fn what_a_dead_node_holds_is_hidden_and_comes_back_with_it() {
     }
 }
 
+/// The others still have a link to it that nobody answers by.
+#[test]
+fn a_node_that_starts_anew_is_not_kept_waiting_for_its_former_links_to_end() {
+    for victim in 1..4 {
+        let mut net = joined(4, 1, Distances::LAN);
+        net.run_until(net.now + MINUTE);
+        net.kill(victim);
+        net.restart(victim, 2, true);
+        net.run_until(net.now + Duration::from_secs(1));
+        assert_eq!(net.peers[victim].mesh.linked().count(), 3, "{victim}");
+    }
+}
+
 #[test]
 fn both_sides_of_a_cut_go_on_and_agree_behind_it() {
     for seed in 0..5 {
