@@ -186,7 +186,7 @@ impl Membership {
         });
         let (Some(others), file) = (others.await, self.others.clone()) else { return };
         let stored = tokio::task::spawn_blocking(move || snapshot::save(&file, &others)).await;
-        if let Err(error) = stored.map_err(io::Error::other).flatten() {
+        if let Err(error) = stored.unwrap_or_else(|error| Err(io::Error::other(error))) {
             tracing::warn!(%error, path = %self.others.display(), "what others have said is not stored");
         }
     }

@@ -99,6 +99,12 @@ impl Overlay {
         counter["packets"].as_u64().expect("packets are counted")
     }
 
+    /// What all hosts have counted, for people.
+    pub fn counters(&self) -> String {
+        let of = |host: &str| host.to_owned() + "\n" + &ok(&mut self.ctl(host, &["counters"]));
+        self.lab.topology().hosts.iter().map(|host| of(&host.name)).collect()
+    }
+
     /// Ends the agent of a host by `signal` and waits until it is gone.
     pub fn end_agent(&self, host: &str, signal: Signal) {
         let node = self.node(host);
