@@ -9,6 +9,8 @@
 //! The container's record is written first and called ready last; an agent
 //! that is killed in between leaves a record that says so.
 
+use std::time::Duration;
+
 use ila_proto::{
     addr::{Address, SirAddr, SirPrefix},
     api::{AddContainer, Container, ContainerName, Domain, ErrorCode},
@@ -21,6 +23,10 @@ use crate::{
     owner::{Owner, OwnerHandle},
     store::{Progress, Record},
 };
+
+/// How long programs of an earlier agent go on by its tables, if there are no
+/// others yet.
+const LEARNING: Duration = Duration::from_secs(5);
 
 /// What a container's coming and going needs.
 #[derive(Clone, Debug)]
@@ -83,10 +89,15 @@ impl Lifecycle {
     /// Takes over the containers that an earlier agent has left, has the uplinks
     /// run the program, and clears away what has been left half-made. Packets
     /// of containers that stay flow on all the while: every mapping is there
-    /// before the first program is attached that asks for it. A container that
-    /// cannot be taken over is said in the log and does not keep the others
-    /// from it.
-    pub async fn adopt(&self, records: Vec<Record>, mtu: u32) -> Result<(), Refusal> {
+    /// before the first program is attached that asks for it, those included that
+    /// others in the mesh have to tell of. A container that cannot be taken over is
+    /// said in the log and does not keep the others from it.
+    pub async fn adopt(
+        &mut self,
+        records: Vec<Record>,
+        mtu: u32,
+        joining: Option<Joining>,
+    ) -> Result<(), Refusal> {
         let (mut adopted, mut left) = (Vec::new(), Vec::new());
         for Record { progress, container } in records {
             match (progress, self.links.interface(&container.host_interface).await) {
@@ -110,6 +121,9 @@ impl Lifecycle {
                 }
             }
         }
+        if let Some(joining) = joining {
+            self.follow(joining, !known.is_empty()).await?;
+        }
         self.owner.call(Owner::attach_uplinks).await??;
         for (container, interface) in known {
             let name = container.name.clone();
@@ -123,18 +137,21 @@ impl Lifecycle {
                 tracing::error!(%name, %error, "left-over of a container not removed");
             }
         }
-        self.owner.call(Owner::clear_stale).await?
+        self.owner.call(Owner::clear_stale).await??;
+        if let Some(mesh) = &self.mesh {
+            mesh.announce_only(&self.owner.call(|owner| owner.containers()).await?).await;
+        }
+        Ok(())
     }
 
-    /// Has others know what is here, and the tables what is elsewhere.
-    pub async fn join(
-        &mut self,
-        joining: Joining,
-        sir_prefixes: Vec<SirPrefix>,
-    ) -> Result<(), Refusal> {
-        let containers = self.owner.call(|owner| owner.containers()).await?;
-        let mesh = joining.follow(self.owner.clone(), sir_prefixes);
-        mesh.announce_only(&containers).await;
+    /// Has the tables know what the mesh does from now on; at once, if there are
+    /// containers that need it and an earlier agent has left nothing.
+    async fn follow(&mut self, joining: Joining, has_containers: bool) -> Result<(), Refusal> {
+        let knows_others = self.owner.call(|owner| owner.knows_others()).await?;
+        let mesh = joining.follow(self.owner.clone());
+        if has_containers && !knows_others && !mesh.settled_within(LEARNING).await {
+            tracing::warn!("the mesh is not found; packets to other hosts may be lost");
+        }
         self.mesh = Some(mesh);
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     task::Poll,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -34,6 +35,9 @@ use tracing_subscriber::EnvFilter;
 
 /// The smallest packet that every IPv6 link carries (RFC 8200 section 5).
 const MIN_MTU: u32 = 1280;
+
+/// How long an agent that was killed may take to close what it had open.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Capabilities without which nothing here works, by their bit (capability.h).
 const CAPABILITIES: [(&str, u32); 3] =
@@ -106,7 +110,7 @@ async fn serve(config: Config) -> Result<()> {
     let store = Store::open(runtime_dir.path())?;
     let records = store.read_all()?;
     lifecycle::check_prefixes(&records, &config.domains).map_err(explain)?;
-    let joining = join(&config, address)?;
+    let joining = join(&config, address).await?;
     let listener = runtime_dir.listen()?;
 
     let served = async {
@@ -118,15 +122,11 @@ async fn serve(config: Config) -> Result<()> {
         let indices = uplinks.iter().map(|it| it.index);
         let named = config.uplinks.iter().cloned().zip(indices).collect();
         let home = joining.as_ref().map(|it| it.certified().home.clone()).unwrap_or_default();
-        let sir_prefixes = config.domains.iter().map(|it| it.sir_prefix).collect();
         let owner = Owner::new(config, named, datapath, store, mtu)?.at_home_in(&home);
         let (owner, owner_task) = owner.run();
         let monitor = Monitor::start(owner.clone(), events);
         let mut lifecycle = Lifecycle { owner, links, mesh: None };
-        lifecycle.adopt(records, mtu).await.map_err(explain)?;
-        if let Some(joining) = joining {
-            lifecycle.join(joining, sir_prefixes).await.map_err(explain)?;
-        }
+        lifecycle.adopt(records, mtu, joining).await.map_err(explain)?;
         let mesh = lifecycle.mesh.clone();
         tracing::info!(%node, ?hook, mtu, "ready");
         let owner = lifecycle.owner.clone();
@@ -151,11 +151,20 @@ async fn serve(config: Config) -> Result<()> {
     served
 }
 
-/// Finds the mesh, if the host is in one.
-fn join(config: &Config, address: Option<Address>) -> Result<Option<Joining>> {
+/// Finds the mesh, if the host is in one. Of an agent that was killed the lock may
+/// go a moment before the port.
+async fn join(config: &Config, address: Option<Address>) -> Result<Option<Joining>> {
     let Some(mesh) = &config.mesh else { return Ok(None) };
     let node = (config.node.as_str(), &config.domains[..]);
-    Ok(Some(Joining::start(mesh, node, &config.state_dir, address)?))
+    let started = Instant::now();
+    loop {
+        match Joining::start(mesh, node, &config.state_dir, address) {
+            Err(error) if error.is_port_taken() && started.elapsed() < CLOSING => {
+                tokio::time::sleep(CLOSING / 100).await;
+            }
+            joining => return Ok(Some(joining?)),
+        }
+    }
 }
 
 /// Changes what must be otherwise on the host for packets to pass.

@@ -85,6 +85,15 @@ pub enum MeshError {
     Own(#[from] Refused),
 }
 
+impl MeshError {
+    /// Whether somebody else has the port.
+    #[must_use]
+    pub fn is_port_taken(&self) -> bool {
+        let Self::Transport(TransportError::Bind { source, .. }) = self else { return false };
+        source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
 /// What a node starts with.
 #[derive(Debug)]
 pub struct Start {
@@ -345,12 +354,8 @@ impl Runner {
                 }
                 Effect::Dial(node) if self.handle.transport.has_banned(node) => {}
                 Effect::Dial(node) => self.dial(self.addresses_of(node)),
-                Effect::Seek => {
-                    // Each may know others.
-                    let mut seeds = self.seeds.clone();
-                    seeds.shuffle(&mut self.random);
-                    self.dial(seeds);
-                }
+                // All at once: one that is down would keep the others waiting.
+                Effect::Seek => self.seeds.iter().for_each(|seed| self.dial(vec![*seed])),
                 Effect::Close(link, fault) => {
                     tracing::debug!(?link, ?fault, "link ended");
                     self.end(link, fault);

@@ -3,14 +3,9 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::AtomicBool,
-    time::Duration,
 };
 
-use crate::{Error, Host, Topology, error::Doing as _, programs};
-
-/// How long making a key and a certificate may take, on an emulated machine.
-const MAKE: Duration = Duration::from_secs(30);
+use crate::{Error, Host, Topology, helper, lab_dir::LabDir};
 
 /// The directory of the authority of the lab in a directory.
 pub fn authority(lab: &Path) -> PathBuf {
@@ -21,41 +16,44 @@ pub fn authority(lab: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct Authority<'a> {
     ctl: &'a Path,
-    dir: PathBuf,
-    interrupted: &'a AtomicBool,
+    lab: &'a LabDir,
 }
 
 impl<'a> Authority<'a> {
-    /// Makes one in a directory of its own below `lab`.
-    pub fn make(ctl: &'a Path, lab: &Path, interrupted: &'a AtomicBool) -> Result<Self, Error> {
-        let authority = Self { ctl, dir: authority(lab), interrupted };
-        authority.run(&["init"], &[])?;
+    /// Makes one in a directory of its own below that of `lab`.
+    pub fn make(ctl: &'a Path, lab: &'a LabDir) -> Result<Self, Error> {
+        let authority = Self { ctl, lab };
+        let mut command = authority.command("init");
+        command.arg("--dir").arg(authority.dir());
+        authority.run(command)?;
         Ok(authority)
     }
 
     /// Certifies a host with all its locators.
     pub fn issue(&self, topology: &Topology, host: &Host, out: &Path) -> Result<(), Error> {
-        let locators = topology.domains(host);
-        let locators = locators.map(|it| format!("--locator={}@{}", it.sir_prefix, it.locator));
-        let locators: Vec<_> = locators.collect();
-        let node = format!("--node={}", host.name);
-        let mut arguments = vec!["issue", &node, "--days=30"];
-        arguments.extend(locators.iter().map(String::as_str));
-        self.run(&arguments, &[("--out", out)])
+        let mut command = self.command("issue");
+        command.args(["--node", &host.name, "--days", "30", "--dir"]).arg(self.dir());
+        for domain in topology.domains(host) {
+            command.arg(format!("--locator={}@{}", domain.sir_prefix, domain.locator));
+        }
+        command.arg("--out").arg(out);
+        self.run(command)
     }
 
-    fn run(&self, verb: &[&str], paths: &[(&str, &Path)]) -> Result<(), Error> {
+    fn dir(&self) -> PathBuf {
+        authority(self.lab.path())
+    }
+
+    /// Holds the lab as well: whoever takes down what is left of a killed `up`
+    /// waits until nothing more is written.
+    fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(self.ctl);
-        command.arg("ca").args(verb).arg("--dir").arg(&self.dir);
-        for (key, path) in paths {
-            command.arg(key).arg(path);
-        }
-        let what = format!("certify the hosts in {}", self.dir.display());
-        let output = programs::run(command, MAKE, self.interrupted)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(std::io::Error::other(said)).doing(|| what)
+        command.args(["ca", verb]);
+        self.lab.hold_in(&mut command);
+        command
+    }
+
+    fn run(&self, command: Command) -> Result<(), Error> {
+        helper::run(command, "", &self.dir()).map(drop)
     }
 }

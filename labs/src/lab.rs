@@ -229,7 +229,7 @@ impl Lab {
         let interrupted = &*options.interrupted;
         let topology = &self.plan.topology;
         let authority = (topology.mappings == Mappings::Mesh)
-            .then(|| Authority::make(&programs.ctl, dir.path(), interrupted))
+            .then(|| Authority::make(&programs.ctl, dir))
             .transpose()?;
         for host in &topology.hosts {
             let (dir, netns) = (self.agent_dir(&host.name)?, self.node(&host.name)?.netns);

@@ -192,8 +192,9 @@ impl Follower {
                 self.hidden.remove(&id);
             }
         }
+        // A link that did not last has not brought everything.
+        self.linked = is_linked.then(|| self.linked.unwrap_or(now));
         if is_linked {
-            self.linked.get_or_insert(now);
             let is_over = |since: Instant| now.saturating_duration_since(since) >= self.grace;
             let over = self.down.iter().filter(|(_, since)| is_over(**since)).map(|(id, _)| *id);
             let new: Vec<_> = over.filter(|id| !self.hidden.contains(id)).collect();

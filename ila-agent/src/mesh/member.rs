@@ -41,6 +41,7 @@ pub struct Joining {
     mesh: MeshHandle,
     news: broadcast::Receiver<News>,
     certified: Certified,
+    sir_prefixes: Vec<SirPrefix>,
     grace: Duration,
     has_seeds: bool,
     others: PathBuf,
@@ -84,7 +85,9 @@ impl Joining {
             settings: Settings::default(),
         })?;
         let has_seeds = !config.seeds.is_empty();
-        Ok(Self { news: mesh.watch(), mesh, certified, grace: config.grace, has_seeds, others })
+        let sir_prefixes = domains.iter().map(|it| it.sir_prefix).collect();
+        let (news, grace) = (mesh.watch(), config.grace);
+        Ok(Self { mesh, news, certified, sir_prefixes, grace, has_seeds, others })
     }
 
     /// What this node's certificate says.
@@ -93,10 +96,10 @@ impl Joining {
         &self.certified
     }
 
-    /// Has the tables of `owner`, which serves these SIR prefixes, follow the mesh.
+    /// Has the tables of `owner` follow the mesh.
     #[must_use]
-    pub fn follow(self, owner: OwnerHandle, sir_prefixes: Vec<SirPrefix>) -> Membership {
-        let Self { mesh, news, grace, has_seeds, others, .. } = self;
+    pub fn follow(self, owner: OwnerHandle) -> Membership {
+        let Self { mesh, news, sir_prefixes, grace, has_seeds, others, .. } = self;
         let (follower, following) =
             Follower::new(mesh.clone(), owner, sir_prefixes, grace, has_seeds);
         tokio::spawn(follower.run(news));
@@ -145,6 +148,13 @@ impl Membership {
         self.following.borrow().clone()
     }
 
+    /// Waits until the tables hold what others say; whether they do in time.
+    pub async fn settled_within(&self, limit: Duration) -> bool {
+        let mut following = self.following.clone();
+        let settled = following.wait_for(|it| it.is_settled && it.refused.is_none());
+        tokio::time::timeout(limit, settled).await.is_ok_and(|settled| settled.is_ok())
+    }
+
     /// The mesh.
     #[must_use]
     pub const fn mesh(&self) -> &MeshHandle {
@@ -176,7 +186,7 @@ impl Membership {
         });
         let (Some(others), file) = (others.await, self.others.clone()) else { return };
         let stored = tokio::task::spawn_blocking(move || snapshot::save(&file, &others)).await;
-        if let Err(error) = stored.map_err(io::Error::other).flatten() {
+        if let Err(error) = stored.unwrap_or_else(|error| Err(io::Error::other(error))) {
             tracing::warn!(%error, path = %self.others.display(), "what others have said is not stored");
         }
     }

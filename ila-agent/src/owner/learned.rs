@@ -72,6 +72,12 @@ impl Owner {
         self.datapath.tables.remove_mappings(&gone)
     }
 
+    /// Whether anything is known of other hosts.
+    #[must_use]
+    pub fn knows_others(&self) -> bool {
+        !self.learned.mappings.is_empty() && !self.learned.locators.is_empty()
+    }
+
     /// Where an identifier is, in whichever SIR prefix, and how long ago the
     /// programs were told, as far as that is remembered.
     #[must_use]

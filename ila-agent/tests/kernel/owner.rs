@@ -14,7 +14,7 @@ use std::{
 use ila_agent::{
     config::Config,
     datapath::{Datapath, best_hook, bpf},
-    desired::{Desired, host_config},
+    desired::{Desired, Learned, host_config},
     owner::Owner,
     store::Store,
 };

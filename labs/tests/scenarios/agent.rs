@@ -343,7 +343,8 @@ fn containers_are_adopted_one_by_one() {
     assert!(overlay.pings("b1", "a1"));
 }
 
-/// The old locator may be another host's by now.
+/// The old locator may be another host's by now. Nobody would believe a node
+/// whose certificate has another.
 #[test]
 fn the_route_of_a_former_locator_goes() {
     let overlay = Overlay::of("former", "two-hosts");
@@ -351,6 +352,14 @@ fn the_route_of_a_former_locator_goes() {
     assert!(ends().contains("unreachable 2001:db8:a:1::/64"), "{}", ends());
     overlay.end_agent("h1", Signal::SIGTERM);
     overlay.configure("h1", |text| text.replace("2001:db8:a:1::/64", "2001:db8:a:2::/64"));
+    let said = refused(&mut agent_that_ends(&overlay), 1);
+    assert!(said.contains("node.pem certifies the locators"), "{said}");
+    assert!(ends().contains("unreachable 2001:db8:a:1::/64"), "{}", ends());
+    let mut issue = overlay.ctl("h1", &["ca", "issue", "--node", "h1", "--locator"]);
+    issue.arg("fd00:db8:0:1::/64@2001:db8:a:2::/64");
+    issue.arg("--dir").arg(overlay.lab.dir().join("ca"));
+    let identity = overlay.lab.runtime_dir("h1").expect("the host is there").join("identity");
+    ok(issue.arg("--out").arg(identity));
     let _agent = overlay.start_agent("h1");
     let ends = ends();
     assert!(ends.contains("unreachable 2001:db8:a:2::/64"), "{ends}");
@@ -541,7 +550,7 @@ fn config_in(dir: &std::path::Path, line: &str) -> std::path::PathBuf {
     let path = dir.join("agent.toml");
     let text = format!(
         "node = \"x\"\nsir_prefix = \"fd00:9::/64\"\nlocator = \"2001:db8:9::/64\"\n{line}\n\
-         runtime_dir = \"{}/run\"\n",
+         locator_spaces = []\nruntime_dir = \"{}/run\"\n",
         dir.display()
     );
     fs::write(&path, text).expect("it can be written");

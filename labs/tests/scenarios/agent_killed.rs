@@ -3,7 +3,8 @@
 use nix::sys::signal::Signal;
 
 use crate::{
-    overlay::{Overlay, flows_on},
+    common::ok,
+    overlay::{Overlay, flows_on, with_static},
     stream::{RATE, expect_perfect},
 };
 
@@ -15,9 +16,9 @@ const HOSTS: [&str; 2] = ["h1", "h2"];
 /// The kernel does the work; an agent only tells it what to do.
 #[test]
 fn a_stream_does_not_notice_that_the_agents_of_both_ends_end_and_come_back() {
-    for hook in ["tcx", "clsact"] {
+    for (hook, mappings) in [("tcx", "mesh"), ("clsact", "mesh"), ("tcx", "static")] {
         let overlay = Overlay::up(&format!("killed-{hook}"), "two-hosts", |text| {
-            format!("hook = \"{hook}\"\n{text}")
+            format!("hook = \"{hook}\"\nmappings = \"{mappings}\"\n{text}")
         });
         let stream = overlay.stream("a1", "b1", RATE);
         let mut agents = Vec::new();
@@ -27,13 +28,16 @@ fn a_stream_does_not_notice_that_the_agents_of_both_ends_end_and_come_back() {
                 flows_on(&stream, BETWEEN);
             }
             for host in HOSTS {
-                agents.push(overlay.start_agent(host));
+                agents.push(overlay.start_agent_alone(host));
                 flows_on(&stream, BETWEEN);
             }
+            for host in HOSTS {
+                ok(&mut overlay.ctl(host, &["status", "--wait", "20s"]));
+            }
         }
-        println!("{hook}");
+        println!("{hook}, {mappings}");
         expect_perfect(stream);
-        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
+        assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}, {mappings}");
     }
 }
 
@@ -41,18 +45,20 @@ fn a_stream_does_not_notice_that_the_agents_of_both_ends_end_and_come_back() {
 /// its packets would come back and be lost with their hop limit, or be late.
 #[test]
 fn a_stream_does_not_notice_that_the_configuration_has_its_container_elsewhere() {
-    let overlay = Overlay::of("elsewhere", "two-hosts");
-    overlay.configure("h2", |text| {
-        let mapping = "identifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:a:1::/64\"";
-        format!("{text}\n[[mapping]]\n{mapping}\n")
-    });
-    let stream = overlay.stream("a1", "b1", RATE);
-    let mut agents = Vec::new();
-    for _ in 0..4 {
-        overlay.end_agent("h2", Signal::SIGKILL);
-        agents.push(overlay.start_agent("h2"));
-        flows_on(&stream, BETWEEN);
+    for change in [with_static, str::to_owned] {
+        let overlay = Overlay::up("elsewhere", "two-hosts", change);
+        overlay.configure("h2", |text| {
+            let mapping = "identifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:a:1::/64\"";
+            format!("{text}\n[[mapping]]\n{mapping}\n")
+        });
+        let stream = overlay.stream("a1", "b1", RATE);
+        let mut agents = Vec::new();
+        for _ in 0..4 {
+            overlay.end_agent("h2", Signal::SIGKILL);
+            agents.push(overlay.start_agent("h2"));
+            flows_on(&stream, BETWEEN);
+        }
+        expect_perfect(stream);
+        assert_eq!(overlay.count("h2", "ingress-forwarded"), 0);
     }
-    expect_perfect(stream);
-    assert_eq!(overlay.count("h2", "ingress-forwarded"), 0);
 }

@@ -234,7 +234,7 @@ fn a_configuration_is_checked_before_anything_is_done() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("agent.toml");
     let good = "node = \"h1\"\nsir_prefix = \"fd00:1::/64\"\nlocator = \"2001:db8:1::/64\"\n\
-                uplinks = [\"up0\"]\n";
+                uplinks = [\"up0\"]\nlocator_spaces = []\n";
     let check = || {
         let mut agent = Command::new(bin_dir().join("ila-agent"));
         agent.arg("--check").arg("--config").arg(&path);
@@ -247,7 +247,10 @@ fn a_configuration_is_checked_before_anything_is_done() {
     fs::write(&path, good.replace("fd00:1::/64", "2001:db8:1::/64")).expect("it can be written");
     let said = refused(&mut check(), 1);
     assert!(said.contains("line 3: `locator`"), "{said}");
+    fs::write(&path, good.replace("locator_spaces = []\n", "")).expect("it can be written");
+    let said = refused(&mut check(), 1);
+    assert!(said.contains("`locator_spaces`: is missing"), "{said}");
     fs::write(&path, format!("{good}colour = 1\n")).expect("it can be written");
     let said = refused(&mut check(), 1);
-    assert!(said.contains("line 5") && said.contains("colour"), "{said}");
+    assert!(said.contains("line 6") && said.contains("colour"), "{said}");
 }

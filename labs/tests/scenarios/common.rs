@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
 };
 
@@ -43,6 +43,7 @@ impl World {
         let none = None::<&str>;
         // Away from the machine first, whatever it is going to be.
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        unmount_below("/run/");
         if matches!(mounts, Mounts::Shared) {
             mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none).unwrap();
         }
@@ -86,6 +87,17 @@ impl World {
     /// Whether the process with that directory is in it.
     fn has(&self, process: &Path) -> bool {
         fs::read_link(process.join("ns/mnt")).is_ok_and(|it| it == self.mount_namespace)
+    }
+}
+
+/// Takes away what is mounted there for this thread's mount namespace: what is
+/// only covered would still go when the machine's own labs do.
+fn unmount_below(folder: &str) {
+    let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    for point in points.filter(|point| point.starts_with(folder)) {
+        // With one go those below it, and some may have gone by themselves.
+        let _ = umount2(point, MntFlags::MNT_DETACH);
     }
 }
 

@@ -56,7 +56,7 @@ fn a_container_is_named_by_a_process_in_it() {
 
 #[test]
 fn a_removed_container_is_unknown_at_once() {
-    let overlay = Overlay::of("removed", "two-hosts");
+    let overlay = Overlay::of_static("removed", "two-hosts");
     assert!(overlay.pings("a1", "a2") && overlay.pings("b1", "a2"));
     ok(&mut overlay.ctl("h1", &["container", "rm", "a2"]));
     let egress = overlay.count("h1", "egress-unknown-identifier");
@@ -69,6 +69,24 @@ fn a_removed_container_is_unknown_at_once() {
     let netns = overlay.node("a2").netns().display().to_string();
     let again = ["container", "add", "a2", "--netns", &netns, "--identifier", "2000:0:0:a2"];
     ok(&mut overlay.ctl("h1", &again));
+    assert!(overlay.pings("a1", "a2") && overlay.pings("b1", "a2"));
+}
+
+/// The other host does not even send to it any more.
+#[test]
+fn a_removed_container_is_unknown_elsewhere_soon() {
+    const A2: &str = "2000:0:0:a2";
+    let overlay = Overlay::of("removed", "two-hosts");
+    assert!(overlay.pings("b1", "a2"));
+    ok(&mut overlay.ctl("h1", &["container", "rm", "a2"]));
+    overlay.await_mapping("h2", A2, false);
+    let unknown = overlay.count("h2", "egress-unknown-identifier");
+    assert!(!overlay.pings("b1", "a2"));
+    assert_eq!(overlay.count("h2", "egress-unknown-identifier"), unknown + 1);
+    // What is free on one host is on all.
+    let netns = overlay.node("a2").netns().display().to_string();
+    ok(&mut overlay.ctl("h2", &["container", "add", "a2", "--netns", &netns, "--identifier", A2]));
+    overlay.await_mapping("h1", A2, true);
     assert!(overlay.pings("a1", "a2") && overlay.pings("b1", "a2"));
 }
 

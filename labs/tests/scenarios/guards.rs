@@ -156,7 +156,7 @@ fn connect_with_options(to: Ipv6Addr, bytes: usize) -> nix::Result<()> {
 /// What a host sends its errors from must not be taken for a container's.
 #[test]
 fn an_address_that_a_container_could_have_tells_nobody() {
-    let overlay = Overlay::of("autoconfigured", "two-hosts");
+    let overlay = Overlay::of_static("autoconfigured", "two-hosts");
     overlay.end_agent("h2", Signal::SIGTERM);
     // As hosts give themselves one where the locator is the link's prefix.
     let own = "2001:db8:b:1:5054:ff:fe12:3456/64";

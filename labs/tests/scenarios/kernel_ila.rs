@@ -17,8 +17,8 @@ use nix::sys::signal::Signal;
 
 use crate::{
     common::ok,
-    docs::blocks,
-    overlay::{Agent, Overlay, bin_dir, with_host},
+    docs::{blocks, two_hosts},
+    overlay::{Agent, Overlay, bin_dir, with_host, with_static},
 };
 
 /// How long a script may run on the emulated machine, on one that is busy.
@@ -62,7 +62,7 @@ const MODES: [Mode; 3] = [
 /// Linux is told what the how-to says, block by block.
 #[test]
 fn linux_and_the_agent_understand_each_other_in_every_mode() {
-    let overlay = Overlay::of("kernel-ila", "two-hosts");
+    let overlay = Overlay::of_static("kernel-ila", "two-hosts");
     let without_mode = std::fs::read_to_string(overlay.config("h1")).expect("it is there");
     finish_checksums(&overlay.node("a1"));
     let mut linux = in_place_of_h2(&overlay, &[Path::new(ECHO)]);
@@ -106,14 +106,13 @@ fn linux_and_the_agent_understand_each_other_in_every_mode() {
 /// The kernel has no TCX, so that the agent attaches by clsact of itself.
 #[test]
 fn the_agent_on_linux_6_1_attaches_by_clsact_and_is_a_host_like_any() {
-    let overlay = Overlay::of("agent-6-1", "two-hosts");
+    let overlay = Overlay::of_static("agent-6-1", "two-hosts");
     let ours = ["ila-agent", "ila-ctl"].map(|name| bin_dir().join(name));
     let mut linux = in_place_of_h2(&overlay, &[&ours[0], &ours[1], Path::new(ECHO)]);
-    let page = blocks("docs/how-to/two-hosts.md");
-    for (_, block) in page.iter().filter(|(host, _)| host == "h2") {
+    for (_, block) in two_hosts(false).iter().filter(|(host, _)| host == "h2") {
         let block = block.replace("ila-agent &", "ila-agent 2>/run/agent.log &");
         // The page does not reckon with an emulated machine.
-        tell(&mut linux, &block.replace("--wait 5s", "--wait 60s"));
+        tell(&mut linux, &block.replace("--wait 10s", "--wait 60s"));
     }
     let log = tell(&mut linux, "cat /run/agent.log");
     assert!(log.contains("hook=Clsact"), "{log}");
@@ -135,7 +134,7 @@ fn hosts_whose_uplinks_are_in_a_vlan_reach_each_other_there_and_nowhere_else() {
         [("a1", "fd00:db8:0:1:2000::a1"), ("b1", "fd00:db8:0:1:2000::b1")];
     let topology = ["h1", "h2"]
         .iter()
-        .fold(TWO_HOSTS.to_owned(), |topology, host| with_host(&topology, host, "vlan = 100"));
+        .fold(with_static(TWO_HOSTS), |topology, host| with_host(&topology, host, "vlan = 100"));
     let mut linux = with_lab(&topology);
     for host in ["h1", "h2"] {
         let filters = |linux: &mut Vm, interface: &str| {
@@ -184,7 +183,7 @@ fn hosts_whose_uplinks_are_in_a_vlan_reach_each_other_there_and_nowhere_else() {
 #[test]
 fn linux_6_1_finishes_no_checksum_inside_of_an_error() {
     const NOBODY: &str = "fd00:db8:0:1:2000::99";
-    let mut linux = with_lab(TWO_HOSTS);
+    let mut linux = with_lab(&with_static(TWO_HOSTS));
     let links = at(&mut linux, "h1", "ip -brief link");
     let devices = links.split_whitespace().filter_map(|word| word.split_once('@'));
     for (device, _) in devices.filter(|(name, _)| name.starts_with("ila")) {

@@ -258,15 +258,25 @@ fn an_agent_that_does_not_start_takes_the_lab_with_it() {
     let lab = TestLab::new("agent");
     let before = world.look();
     let bin = tempfile::tempdir().unwrap();
-    for name in ["ila-agent", "ila-ctl"] {
-        script(&bin.path().join(name), "echo first words\necho last words >&2\nexit 3");
-    }
-
-    let said = refused(lab.up("two-hosts").env("ILA_BIN_DIR", bin.path()), 1);
+    let built = Path::new(env!("CARGO_BIN_EXE_ila-lab")).with_file_name("ila-ctl");
+    let ctl = bin.path().join("ila-ctl");
+    std::os::unix::fs::symlink(built, &ctl).unwrap();
+    let broken = "echo first words\necho last words >&2\nexit 3";
+    script(&bin.path().join("ila-agent"), broken);
+    let refused = || refused(lab.up("two-hosts").env("ILA_BIN_DIR", bin.path()), 1);
+    let said = refused();
     for part in ["nothing is left", "agent of host `h1`", "exit status: 3", "last words"] {
         assert!(said.contains(part), "{said}");
     }
     before.assert_same(&world.look(), "an up without agents");
+
+    fs::remove_file(&ctl).unwrap();
+    script(&ctl, broken);
+    let said = refused();
+    for part in ["nothing is left", "ila-ctl", "last words"] {
+        assert!(said.contains(part), "{said}");
+    }
+    before.assert_same(&world.look(), "an up without certificates");
 }
 
 #[test]

@@ -39,6 +39,11 @@ impl Overlay {
         Self::up(test, topology, str::to_owned)
     }
 
+    /// The same with mappings in the agents' configurations, and no mesh.
+    pub fn of_static(test: &str, topology: &str) -> Self {
+        Self::up(test, topology, with_static)
+    }
+
     /// The same with no container registered.
     pub fn bare(test: &str, topology: &str) -> Self {
         let options = Options { no_register: true, ..Options::default() };
@@ -94,6 +99,12 @@ impl Overlay {
         counter["packets"].as_u64().expect("packets are counted")
     }
 
+    /// What all hosts have counted, for people.
+    pub fn counters(&self) -> String {
+        let of = |host: &str| host.to_owned() + "\n" + &ok(&mut self.ctl(host, &["counters"]));
+        self.lab.topology().hosts.iter().map(|host| of(&host.name)).collect()
+    }
+
     /// Ends the agent of a host by `signal` and waits until it is gone.
     pub fn end_agent(&self, host: &str, signal: Signal) {
         let node = self.node(host);
@@ -111,8 +122,16 @@ impl Overlay {
         }
     }
 
-    /// Starts the agent of a host again and waits until it answers.
+    /// Starts the agent of a host again and waits until it answers and knows
+    /// what the others do.
     pub fn start_agent(&self, host: &str) -> Agent {
+        let agent = self.start_agent_alone(host);
+        ok(&mut self.ctl(host, &["status", "--wait", "20s"]));
+        agent
+    }
+
+    /// Starts it and waits until it answers, whether there are others or not.
+    pub fn start_agent_alone(&self, host: &str) -> Agent {
         let config = self.config(host);
         let agent = self
             .node(host)
@@ -134,6 +153,14 @@ impl Overlay {
         let mut command = self.node(host).command(bin_dir().join("ila-agent"));
         command.arg("--detach").arg("--config").arg(self.config(host));
         command
+    }
+
+    /// Waits until a host knows where an identifier is, or that it is nowhere.
+    pub fn await_mapping(&self, host: &str, identifier: &str, is_there: bool) {
+        let get = || self.ctl(host, &["mapping", "get", identifier]).output();
+        let is_so = || get().expect("ila-ctl can be run").status.success() == is_there;
+        wait_until(PATIENCE, "a mapping to spread", || is_so().then_some(()))
+            .unwrap_or_else(|error| panic!("{host}, {identifier}: {error}"));
     }
 
     /// The folder below which the agent of a host pins what outlives it.
@@ -180,6 +207,12 @@ impl Overlay {
         let links = links.as_array().expect("it is a list").iter();
         links.map(|it| it["ifname"].as_str().expect("it has a name").to_owned()).collect()
     }
+}
+
+/// The text of a topology whose agents are told of each other by their
+/// configurations.
+pub fn with_static(text: &str) -> String {
+    format!("mappings = \"static\"\n{text}")
 }
 
 /// The text of a topology whose router is told `lines`.

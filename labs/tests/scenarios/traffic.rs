@@ -4,25 +4,32 @@ use std::process::Stdio;
 
 use crate::{
     common::ok,
-    overlay::{Overlay, UdpEcho, tcp_exchange},
+    overlay::{Overlay, UdpEcho, tcp_exchange, with_static},
 };
 
 const IPERF_PORT: u16 = 5201;
 
 #[test]
 fn every_container_reaches_every_other() {
-    let overlay = Overlay::of("all-pairs", "three-hosts");
-    let containers = ["a1", "a2", "b1", "b2", "c1", "c2"];
-    for from in containers {
-        for to in containers.into_iter().filter(|to| *to != from) {
-            assert!(overlay.pings(from, to), "{from} does not reach {to}");
+    for (mappings, change) in
+        [("mesh", str::to_owned as fn(&str) -> String), ("static", with_static)]
+    {
+        let overlay = Overlay::up("all-pairs", "three-hosts", change);
+        let containers = ["a1", "a2", "b1", "b2", "c1", "c2"];
+        for from in containers {
+            for to in containers.into_iter().filter(|to| *to != from) {
+                assert!(overlay.pings(from, to), "{mappings}: {from} does not reach {to}");
+            }
         }
-    }
-    for host in ["h1", "h2", "h3"] {
-        // Two containers, four others each, a request and a reply.
-        assert_eq!(overlay.count(host, "egress-translated"), 2 * 4 * 2, "{host}");
-        assert_eq!(overlay.count(host, "ingress-restored"), 2 * 4 * 2, "{host}");
-        assert_eq!(overlay.count(host, "egress-local"), 2 * 2, "{host}");
+        for host in ["h1", "h2", "h3"] {
+            // Two containers, four others each, a request and a reply.
+            assert_eq!(overlay.count(host, "egress-translated"), 2 * 4 * 2, "{mappings}: {host}");
+            assert_eq!(overlay.count(host, "ingress-restored"), 2 * 4 * 2, "{mappings}: {host}");
+            assert_eq!(overlay.count(host, "egress-local"), 2 * 2, "{mappings}: {host}");
+            let list = ok(&mut overlay.ctl(host, &["mapping", "ls", "-o", "json"]));
+            let source = format!("\"source\": \"{mappings}\"");
+            assert_eq!(list.matches(&source).count(), 4, "{list}");
+        }
     }
 }
 

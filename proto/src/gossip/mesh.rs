@@ -437,11 +437,10 @@ impl<S: Surroundings> Mesh<S> {
     }
 
     fn start_timers(&mut self, now: Moment) {
-        for (timer, period) in [
-            (Timer::Compare, self.settings.compare),
-            (Timer::Explore, self.settings.explore_down),
-            (Timer::Beat, self.settings.beat),
-        ] {
+        self.at(now, Timer::Explore);
+        for (timer, period) in
+            [(Timer::Compare, self.settings.compare), (Timer::Beat, self.settings.beat)]
+        {
             let after = self.about(period);
             self.at(now + after, timer);
         }

@@ -8,6 +8,8 @@ use std::{
 use super::{Effect, Fault, Known, LinkId, Mesh, Moment, Timer, knowledge::seen_down};
 use crate::gossip::{NodeId, Position, Surroundings, frame::Frame, ring::Neighbours};
 
+/// Within what time both sides may make a link without knowing of the other's.
+const TWINS: Duration = Duration::from_secs(2);
 /// How long a link stays that was made for a visit.
 const VISIT: Duration = Duration::from_secs(5);
 /// How long news of nodes are collected until links are arranged anew.
@@ -50,8 +52,8 @@ pub(super) struct Link {
     pub node: NodeId,
     pub slot: Slot,
     pub round_trip: Duration,
-    is_ours: bool,
     since: Moment,
+    is_ours: bool,
     /// What has to be answered.
     pub waiting: VecDeque<Frame>,
     /// Of which owners the other node has to be told, and where it knows them.
@@ -88,8 +90,8 @@ impl<S: Surroundings> Mesh<S> {
             node,
             slot,
             round_trip,
-            is_ours,
             since: now,
+            is_ours,
             waiting: VecDeque::new(),
             pending: BTreeMap::new(),
             have: BTreeSet::new(),
@@ -102,12 +104,13 @@ impl<S: Surroundings> Mesh<S> {
             return self.close(id, Fault::Twice, now);
         }
         // Both may have made one at the same time: both keep that of the lesser
-        // node, and of two by the same node the later.
+        // node, and of two by the same node the later. One that stands for long is
+        // gone for the other side, which has started anew and makes another.
         let maker = |ours: bool| if ours { self.me } else { node };
-        let twins = self.links.iter().filter(|(other, it)| it.node == node && **other != id);
-        let twin = twins.map(|(other, it)| (*other, maker(it.is_ours))).next();
-        if let Some((twin, its_maker)) = twin {
-            let worse = if its_maker < maker(is_ours) { id } else { twin };
+        let mut twins = self.links.iter().filter(|(other, it)| it.node == node && **other != id);
+        if let Some((&twin, it)) = twins.next() {
+            let is_gone = now.saturating_sub(it.since) >= TWINS;
+            let worse = if !is_gone && maker(it.is_ours) < maker(is_ours) { id } else { twin };
             self.close(worse, Fault::Twice, now);
             if worse == id {
                 return;

@@ -6,7 +6,7 @@ use crate::{
     gossip::{
         claim::Claim,
         sim::{
-            net::{Distances, Net, home},
+            net::{Disk, Distances, Net, home},
             scenario::joined,
         },
     },
@@ -86,4 +86,17 @@ fn what_is_remembered_was_not_heard() {
     net.run_for(MINUTE);
     assert!(net.peers[1].mesh.owner(node).is_some());
     assert_eq!(net.peers[1].mesh.heard(node), None);
+}
+
+/// The others still have a link to it that nobody answers by.
+#[test]
+fn a_node_that_starts_anew_is_not_kept_waiting_for_its_former_links_to_end() {
+    for victim in 1..4 {
+        let (mut net, _) = joined(4, 1, Distances::LAN);
+        net.run_for(MINUTE);
+        net.kill(victim);
+        net.restart(victim, Disk::Kept, true);
+        net.run_for(Duration::from_secs(1));
+        assert_eq!(net.peers[victim].mesh.linked().count(), 3, "{victim}");
+    }
 }
