@@ -1,15 +1,22 @@
-//! Benchmarks, run as root.
+//! Benchmarks; that of the kernel programs runs as root.
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::{parts, setup, step};
 
+mod mesh;
+
 #[derive(Args)]
 pub struct BenchArgs {
     /// What the kernel programs cost, run on made-up packets
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "mesh")]
     kernel: bool,
+    /// What news cost in the mesh and how long they take, in virtual time,
+    /// of up to so many nodes, at most 10,000, which take 10 GB
+    #[arg(long, value_name = "NODES", num_args = 0..=1, default_missing_value = "1000",
+        conflicts_with = "kernel")]
+    mesh: Option<usize>,
     /// Compare layouts of the table of mappings instead
     #[arg(long, requires = "kernel")]
     layouts: bool,
@@ -21,6 +28,9 @@ pub struct BenchArgs {
 
 /// Builds and runs the benchmark that was asked for.
 pub fn run(args: &BenchArgs) -> Result<()> {
+    if let Some(nodes) = args.mesh {
+        return mesh::run(nodes);
+    }
     setup::run()?;
     step::require_root("the benchmark loads kernel programs")?;
     step::long(

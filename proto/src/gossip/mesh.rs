@@ -12,6 +12,8 @@ use super::{
     claim::Subject, frame::Frame, heads::Heads, holders::Holders, liveness::Reports,
 };
 
+#[cfg(any(test, feature = "sim"))]
+mod cold;
 mod knowledge;
 mod moves;
 mod neighbours;
