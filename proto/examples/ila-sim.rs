@@ -2,7 +2,14 @@
 
 use std::{env, process::ExitCode, time::Instant};
 
-use ila_proto::gossip::sim::scenario::{ALL, Report, Scenario};
+use ila_proto::gossip::{
+    mesh::Settings,
+    sim::{
+        measure::{Load, measure},
+        net::Distances,
+        scenario::{ALL, Report, Scenario},
+    },
+};
 
 /// What is asked for: `--list`, or one scenario.
 struct Asked {
@@ -21,6 +28,12 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if args.iter().any(|arg| arg == "--storm") {
+        return storm(&args).unwrap_or_else(|error| {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        });
+    }
     match asked(&args) {
         Ok(asked) => run(&asked),
         Err(error) => {
@@ -30,15 +43,58 @@ fn main() -> ExitCode {
     }
 }
 
+/// What stands behind an argument.
+fn value<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
+    let at = args.iter().position(|arg| arg == name)?;
+    args.get(at + 1).map(String::as_str)
+}
+
+fn number(args: &[String], name: &str) -> Result<Option<u64>, String> {
+    let parsed = value(args, name).map(str::parse::<u64>).transpose();
+    parsed.map_err(|error| format!("{name}: {error}"))
+}
+
+/// Measures how long news take and what they cost, beside the goals.
+fn storm(args: &[String]) -> Result<ExitCode, String> {
+    let number = |name, or| number(args, name).map(|it| it.unwrap_or(or));
+    let nodes = number("--nodes", 1000)?;
+    let (rate, updates) = (number("--rate", 500)?, number("--updates", 2000)?);
+    let is_wan = value(args, "--network") == Some("wan");
+    let mut distances = if is_wan { Distances::WAN } else { Distances::LAN };
+    distances.loss = number("--loss", 10_000)?;
+    let load = Load {
+        nodes: usize::try_from(nodes).map_err(|error| error.to_string())?,
+        rate: u32::try_from(rate).map_err(|error| error.to_string())?,
+        updates: u32::try_from(updates).map_err(|error| error.to_string())?,
+        distances,
+        settings: Settings::default(),
+    };
+    let started = Instant::now();
+    let measured = measure(&load, number("--seed", 0)?);
+    let goal = match (nodes, is_wan) {
+        (0..=1000, false) => 50,
+        (0..=1000, true) => 250,
+        _ => 500,
+    };
+    let heard = measured.latencies.len() as u64;
+    let all = updates * (nodes - 1);
+    let network = if is_wan { "WAN" } else { "LAN" };
+    println!(
+        "{nodes} nodes, {rate} updates/s, {network}: p50 {:?}, p99 {:?} (goal {goal} ms), longest \
+         {:?}, heard {heard} of {all}; {} B/s a node (goal {}), idle {} B/s (goal 1000)",
+        measured.percentile(50),
+        measured.percentile(99),
+        measured.percentile(100),
+        measured.bytes,
+        rate * 113 * 3 / 2,
+        measured.idle,
+    );
+    eprintln!("took {:?}", started.elapsed());
+    Ok(if heard == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn asked(args: &[String]) -> Result<Asked, String> {
-    let value = |name: &str| {
-        let at = args.iter().position(|arg| arg == name)?;
-        args.get(at + 1).map(String::as_str)
-    };
-    let number = |name: &str| {
-        let parsed = value(name).map(str::parse::<u64>).transpose();
-        parsed.map_err(|error| format!("{name}: {error}"))
-    };
+    let (value, number) = (|name| value(args, name), |name| number(args, name));
     let name = value("--scenario").ok_or("which scenario? --list names them")?;
     let scenario = Scenario::named(name).ok_or(format!("there is no scenario {name}"))?;
     let nodes = number("--nodes")?.map(usize::try_from).transpose();

@@ -16,6 +16,8 @@ use super::{
     liveness::Reports,
 };
 
+#[cfg(any(test, feature = "sim"))]
+mod cold;
 mod knowledge;
 mod moves;
 mod neighbours;

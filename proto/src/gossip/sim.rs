@@ -183,14 +183,14 @@ impl Surroundings for Node {
         let known = remembered.owners.get(&owner)?;
         let is_it =
             |known: &&Arc<Owner>| (known.head().position, known.head().signature) == (at, *by);
-        known.iter().find(is_it).cloned()
+        known.iter().rev().find(is_it).cloned()
     }
 
     fn learned(&mut self, owner: &Arc<Owner>) {
         const LATEST: usize = 64;
         let mut remembered = self.authority.remembered.borrow_mut();
         let known = remembered.owners.entry(owner.id()).or_default();
-        if known.iter().all(|it| it.head() != owner.head()) {
+        if known.iter().rev().all(|it| it.head() != owner.head()) {
             known.push_back(Arc::clone(owner));
             if known.len() > LATEST {
                 known.pop_front();

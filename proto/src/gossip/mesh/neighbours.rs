@@ -60,6 +60,8 @@ pub(super) struct Link {
     pub pending: BTreeMap<NodeId, Option<Position>>,
     /// Of which owners it is told where they are only.
     pub have: BTreeSet<NodeId>,
+    /// Whether that is to be told now.
+    pub is_telling: bool,
 }
 
 /// A neighbour without a link.
@@ -95,6 +97,7 @@ impl<S: Surroundings> Mesh<S> {
             waiting: VecDeque::new(),
             pending: BTreeMap::new(),
             have: BTreeSet::new(),
+            is_telling: false,
         };
         self.links.insert(id, link);
         if self.is_silent {

@@ -36,7 +36,7 @@ impl<S: Surroundings> Mesh<S> {
                 return Some(Frame::Delta(owner.since(from)));
             }
         }
-        if link.have.is_empty() {
+        if !std::mem::take(&mut link.is_telling) || link.have.is_empty() {
             return None;
         }
         let have = std::mem::take(&mut link.have).into_iter();
@@ -123,8 +123,13 @@ impl<S: Surroundings> Mesh<S> {
     /// Has links tell what they have collected.
     pub(super) fn tell(&mut self) {
         self.is_telling = false;
-        let telling = self.links.iter().filter(|(_, link)| !link.have.is_empty());
-        let telling: Vec<_> = telling.map(|(id, _)| *id).collect();
+        let telling = self.links.iter_mut().filter(|(_, link)| !link.have.is_empty());
+        let telling: Vec<_> = telling
+            .map(|(id, link)| {
+                link.is_telling = true;
+                *id
+            })
+            .collect();
         for id in telling {
             self.do_this(Effect::Wake(id));
         }

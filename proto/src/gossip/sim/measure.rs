@@ -9,7 +9,7 @@ use super::{
 use crate::gossip::{claim::Claim, mesh::Settings};
 
 /// What is measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Load {
     /// How many nodes.
     pub nodes: usize,
@@ -19,6 +19,8 @@ pub struct Load {
     pub updates: u32,
     /// How far nodes are from each other.
     pub distances: Distances,
+    /// How they behave.
+    pub settings: Settings,
 }
 
 /// What came of it.
@@ -43,31 +45,23 @@ impl Measured {
 
 /// Lets nodes that know each other say something.
 #[must_use]
-pub fn measure(load: Load, seed: u64) -> Measured {
-    const MINUTE: Duration = Duration::from_secs(60);
-    let Load { nodes, rate, updates, distances } = load;
-    let mut net = Net::new(seed, distances, Settings::default());
+pub fn measure(load: &Load, seed: u64) -> Measured {
+    const IDLE: Duration = Duration::from_secs(20);
+    let Load { nodes, rate, updates, distances, ref settings } = *load;
+    let mut net = Net::new(seed, distances, settings.clone());
     for _ in 0..nodes {
         net.add();
     }
-    net.introduce_all();
-    net.run_until(MINUTE);
-    // Each says something twice, which is how trees grow.
-    for number in 0..2 {
-        for by in 0..nodes {
-            net.claim(by, home(by, u64::from(updates) + number), Some(&Claim::default()));
-            net.run_until(net.now + Duration::from_millis(20));
-        }
-    }
-    net.run_until(net.now + Duration::from_secs(10));
+    net.cold_start();
+    net.run_for(Duration::from_secs(5));
     let sent = |net: &Net| net.peers.iter().map(|peer| peer.sent).sum::<u64>();
     let each = |bytes: u64, seconds: Duration| {
         let millis = u64::try_from(seconds.as_millis()).unwrap_or(u64::MAX).max(1);
         bytes * 1000 / millis / (nodes as u64).max(1)
     };
     let before = sent(&net);
-    net.run_until(net.now + MINUTE);
-    let idle = each(sent(&net) - before, MINUTE);
+    net.run_for(IDLE);
+    let idle = each(sent(&net) - before, IDLE);
 
     let (before, started) = (sent(&net), net.now);
     let mut dice = Dice::new(seed);

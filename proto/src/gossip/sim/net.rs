@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod cable;
+mod cold;
 mod faults;
 mod life;
 mod titles;

@@ -3,8 +3,9 @@ use super::*;
 #[test]
 fn news_are_with_all_in_no_time_and_cost_little() {
     for (distances, most) in [(Distances::LAN, 50), (Distances::WAN, 250)] {
-        let load = Load { nodes: 100, rate: 100, updates: 200, distances };
-        let measured = measure(load, 1);
+        let load =
+            Load { nodes: 100, rate: 100, updates: 200, distances, settings: Settings::default() };
+        let measured = measure(&load, 1);
         assert_eq!(measured.latencies.len(), 200 * 99);
         let late = measured.percentile(99);
         println!("{late:?} {} B/s, idle {} B/s", measured.bytes, measured.idle);

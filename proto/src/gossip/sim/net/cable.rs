@@ -133,7 +133,7 @@ impl Net {
         let (from, to, delay) = (cable.ends[end], cable.ends[1 - end], cable.delay);
         let packets = bytes.len().div_ceil(PACKET);
         let size = bytes.len() + packets * OVERHEAD;
-        let losses = (0..packets).map(|_| self.losses(from, to)).max().unwrap_or_default();
+        let losses = (0..packets).map(|_| self.losses(to)).max().unwrap_or_default();
         let peer = &mut self.peers[from];
         peer.sent += size as u64;
         peer.leaves = peer.leaves.max(self.now);
@@ -222,14 +222,14 @@ impl Net {
     /// How long something takes from one node to another.
     fn flight(&mut self, from: usize, to: usize) -> Duration {
         let delay = self.delay(from, to);
-        let losses = self.losses(from, to);
+        let losses = self.losses(to);
         delay + late(delay, losses)
     }
 
     /// How often in a row a packet is lost.
-    fn losses(&mut self, from: usize, to: usize) -> u32 {
+    fn losses(&mut self, to: usize) -> u32 {
         const MOST: u32 = 16;
-        let rate = self.faults.loss(from, to).unwrap_or(self.distances.loss);
+        let rate = self.faults.loss(to).unwrap_or(self.distances.loss);
         let mut losses = 0;
         while losses < MOST && self.dice.below(1_000_000) < rate {
             losses += 1;

@@ -70,8 +70,7 @@ impl Faults {
         }
     }
 
-    pub(super) fn loss(&self, from: usize, to: usize) -> Option<u64> {
-        let _ = from;
+    pub(super) fn loss(&self, to: usize) -> Option<u64> {
         self.loss_to.get(&to).copied().or(self.loss)
     }
 }
@@ -142,7 +141,7 @@ impl Net {
                 continue;
             }
             let (is_answered, idle) = (lives(1 - end), self.now.saturating_sub(cable.heard[end]));
-            let rate = self.faults.loss(far, near).unwrap_or(self.distances.loss);
+            let rate = self.faults.loss(near).unwrap_or(self.distances.loss);
             let comes = self.faults.passes(far, near)
                 && self.peers[far].is_up
                 && self.dice.below(1_000_000) >= rate;
