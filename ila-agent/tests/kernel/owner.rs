@@ -14,7 +14,7 @@ use std::{
 use ila_agent::{
     config::Config,
     datapath::{Datapath, best_hook, bpf},
-    desired::{Desired, host_config},
+    desired::{Desired, Learned, host_config},
     owner::Owner,
     store::Store,
 };
@@ -55,7 +55,7 @@ impl Agent {
         let runtime_dir = TempDir::new().expect("a folder can be made");
         let text = format!(
             "node = \"h1\"\nsir_prefix = \"fd00:db8:0:1::/64\"\nlocator = \"2001:db8:a:1::/64\"\n\
-             uplinks = [\"up0\"]\nbpf_dir = \"{BPF_DIR}\"\n{lines}"
+             uplinks = [\"up0\"]\nlocator_spaces = []\nbpf_dir = \"{BPF_DIR}\"\n{lines}"
         );
         let config = Config::parse(Path::new("agent.toml"), &text).expect("it is valid");
         Self { config, runtime_dir }
@@ -140,7 +140,7 @@ fn full_tables_have_room_for_other_mappings() {
         "[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:b:1::/64\"\n\
          [[mapping]]\nidentifier = \"2000:0:0:b2\"\nlocator = \"2001:db8:b:1::/64\"\n",
     );
-    let desired = Desired::of(&agent.config);
+    let desired = Desired::of(&agent.config, &Learned::default());
     let mut datapath = agent.datapath();
     let here = Place::Here { interface: 7, mac: CONTAINER_MAC };
     let here = (MappingKey(0xa1), MappingValue::new(here));
@@ -290,7 +290,7 @@ fn tables_that_cannot_hold_what_is_wanted_are_left_as_they_are() {
 fn a_container_here_has_its_mapping_until_it_was_not_adopted() {
     let agent =
         Agent::new("[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:b:1::/64\"\n");
-    let wanted = Desired::of(&agent.config).mappings;
+    let wanted = Desired::of(&agent.config, &Learned::default()).mappings;
     let (&key, &elsewhere) = wanted.first_key_value().expect("it is one");
     let here = MappingValue::new(Place::Here { interface: 7, mac: CONTAINER_MAC });
     let mut datapath = agent.datapath();
