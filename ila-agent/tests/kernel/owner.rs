@@ -55,7 +55,7 @@ impl Agent {
         let runtime_dir = TempDir::new().expect("a folder can be made");
         let text = format!(
             "node = \"h1\"\nsir_prefix = \"fd00:db8:0:1::/64\"\nlocator = \"2001:db8:a:1::/64\"\n\
-             uplinks = [\"up0\"]\nbpf_dir = \"{BPF_DIR}\"\n{lines}"
+             uplinks = [\"up0\"]\nlocator_spaces = []\nbpf_dir = \"{BPF_DIR}\"\n{lines}"
         );
         let config = Config::parse(Path::new("agent.toml"), &text).expect("it is valid");
         Self { config, runtime_dir }
