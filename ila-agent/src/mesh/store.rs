@@ -37,7 +37,7 @@ impl Store for PathBuf {
         written.write_all(bytes)?;
         written.sync_all()?;
         fs::rename(&next, self)?;
-        let folder = self.parent().map(PathBuf::from).unwrap_or_else(|| "/".into());
+        let folder = self.parent().map_or_else(|| "/".into(), PathBuf::from);
         File::open(folder)?.sync_all()
     }
 

@@ -115,6 +115,11 @@ impl Owner {
         if delta.to < self.head.position {
             return Err(Refused::Old);
         }
+        // What is known already comes from all sides when a node is new; none of
+        // it is looked at twice.
+        if (delta.to, delta.signature) == (self.head.position, self.head.signature) {
+            return Err(Refused::Old);
+        }
         if delta.from.is_none() {
             let other = Self::learn(delta, surroundings)?;
             let contradicts = other.head.position == self.head.position;

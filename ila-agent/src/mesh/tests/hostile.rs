@@ -81,10 +81,11 @@ fn who_lies_is_kept_out_longer_each_time_and_nothing_comes_of_it() {
             writer.write(&Frame::Delta(lie(&hostile.own))).await.expect("it is read");
             tokio::time::timeout(PATIENCE, peer.closed()).await.expect("it is seen through");
             assert_eq!(count(&victim, Reason::Lied), time);
-            let banned = async |peer: Result<(Peer, _), TransportError>| match peer {
-                // Its own side may be done before the other one has looked.
-                Ok((peer, _)) => peer.closed().await,
-                Err(_) => {}
+            // Its own side may be done before the other one has looked.
+            let banned = async |peer: Result<(Peer, _), TransportError>| {
+                if let Ok((peer, _)) = peer {
+                    peer.closed().await;
+                }
             };
             banned(hostile.connect(0).await).await;
             tokio::time::sleep(Duration::from_secs(lasts - 1)).await;

@@ -128,7 +128,7 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
 
 /// How many nodes; more on demand.
 fn count() -> u16 {
-    std::env::var("ILA_NODES").ok().and_then(|it| it.parse().ok()).unwrap_or(200)
+    std::env::var("ILA_NODES").ok().and_then(|it| it.parse().ok()).unwrap_or(60)
 }
 
 #[test]
@@ -146,17 +146,14 @@ fn many_join_hear_all_and_are_one_again_after_a_cut() {
         println!("50 updates at all: p50 {p50:?}, p99 {p99:?}, longest {longest:?}");
         assert!(p99 < Duration::from_millis(250) && longest < Duration::from_secs(3));
 
-        println!("{:?}, {:?} here", sim.net.trace(), clock.elapsed());
-
         // A room of them is cut off, with one of those that were known first.
         let room = count / 10;
         (0..room).for_each(|node| sim.net.put(address(node), 1));
         for node in [1, count - 2] {
             claim(&sim.nodes[usize::from(node)], node, Some(Claim::default())).await;
         }
-        let (left, right) = sim.nodes.split_at(room.into());
-        let apart = sim.agree(left, true).await + sim.agree(right, true).await;
-        println!("{:?}, {:?} here", sim.net.trace(), clock.elapsed());
+        let (_, others) = sim.nodes.split_at(room.into());
+        let apart = sim.agree(others, true).await;
         let unknown = sim.nodes[0].ask(move |mesh| {
             mesh.subjects().any(|it| it.identifier == identifier(count - 2).bits())
         });
@@ -168,7 +165,7 @@ fn many_join_hear_all_and_are_one_again_after_a_cut() {
                 sees(mesh, node, true).await;
             }
         }
-        println!("both sides agree after {apart:?}, all after {healed:?} together again");
+        println!("those that are left agree after {apart:?}, all {healed:?} after the cut is over");
         let (packets, trace) = sim.net.trace();
         println!("{packets} packets, trace {trace:016x}, {:?} here", clock.elapsed());
     });

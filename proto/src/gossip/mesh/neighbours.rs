@@ -81,7 +81,7 @@ impl<S: Surroundings> Mesh<S> {
         now: Moment,
     ) {
         let free = Slot::ALL.map(Slot).find(|slot| self.links.values().all(|it| it.slot != *slot));
-        let Some(slot) = free else {
+        let Some(slot) = free.or_else(|| self.make_room(node, now)) else {
             return self.do_this(Effect::Close(id, Fault::Full));
         };
         for known in self.known.values_mut() {
@@ -128,6 +128,18 @@ impl<S: Surroundings> Mesh<S> {
             self.at(now + VISIT, Timer::Leave(id));
         }
         self.compare(id, now);
+    }
+
+    /// Ends a visit for a neighbour's sake: a node that all visit, because it
+    /// seems to be down, would never be seen to be up.
+    fn make_room(&mut self, node: NodeId, now: Moment) -> Option<Slot> {
+        if !self.neighbours.contains(&node) {
+            return None;
+        }
+        let visit = self.links.iter().find(|(_, link)| !self.neighbours.contains(&link.node));
+        let (visit, slot) = visit.map(|(id, link)| (*id, link.slot))?;
+        self.close(visit, Fault::Full, now);
+        Some(slot)
     }
 
     pub(super) fn link_down(&mut self, id: LinkId, now: Moment) {
