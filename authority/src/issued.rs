@@ -82,6 +82,12 @@ impl Issued {
         Ok(())
     }
 
+    /// What was issued last for a node.
+    pub fn last(&self, id: NodeId) -> Option<&Summary> {
+        let id = id.to_string();
+        self.lines.iter().rev().map(|(.., line)| line).find(|line| line.id == id)
+    }
+
     /// What a node is to be the home of: what is asked for; else what it was
     /// last; else the next free range.
     pub fn home(
@@ -92,8 +98,7 @@ impl Issued {
         if !asked.is_empty() {
             return Ok(asked.to_vec());
         }
-        let id = id.to_string();
-        if let Some((.., last)) = self.lines.iter().rev().find(|(.., line)| line.id == id) {
+        if let Some(last) = self.last(id) {
             return Ok(last.home.iter().map(|range| range.0).collect());
         }
         let ranges = self.lines.iter().flat_map(|(.., line)| &line.home);

@@ -2,10 +2,12 @@
 //! and a record of what it has issued. Clock and randomness are here; what is
 //! made of them is in `ila_proto::identity`.
 
+mod admit;
 mod error;
 pub mod files;
 mod issued;
 mod summary;
+mod tokens;
 
 use std::{
     fs,
@@ -21,10 +23,12 @@ use ila_proto::{
 use nix::fcntl::{Flock, FlockArg};
 use rand::{TryRng as _, rngs::SysRng};
 
+pub use admit::Denied;
 pub use error::{CaError, Thing};
 use files::{OPEN, SECRET};
 use issued::Issued;
 pub use summary::{Range, Summary, date};
+pub use tokens::Terms;
 
 /// The authority's key.
 pub const CA_KEY: &str = "ca.key";
@@ -32,6 +36,8 @@ pub const CA_KEY: &str = "ca.key";
 pub const CA_PEM: &str = "ca.pem";
 /// The record.
 pub const ISSUED: &str = "issued";
+/// The tokens that let hosts in, by their hashes.
+pub const TOKENS: &str = "tokens";
 /// A node's key.
 pub const NODE_KEY: &str = "node.key";
 /// A node's certificate.
