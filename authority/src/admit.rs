@@ -59,6 +59,20 @@ impl From<Unfit> for Denied {
     }
 }
 
+/// A certificate that the record knows, or not yet.
+enum Made {
+    Again(Issue),
+    New(Issue),
+}
+
+impl From<Made> for Issue {
+    fn from(made: Made) -> Self {
+        match made {
+            Made::Again(issue) | Made::New(issue) => issue,
+        }
+    }
+}
+
 impl Folder {
     /// Certifies the node of a key that shows a token's secret, and returns when
     /// that is on the disk. Whoever asks for the same again, because the answer
@@ -84,19 +98,45 @@ impl Folder {
             (true, false) => terms.domains,
             (false, _) => locators,
         };
-        let last = self.issued.last(id);
+        let issue = self.same_or_new(key, node, locators)?;
+        if let Made::New(issue) = &issue {
+            // First, for of a token that is good once nothing may be handed out
+            // twice.
+            if terms.once {
+                self.use_up(secret, id)?;
+            }
+            self.record(issue)?;
+        }
+        Ok(issue.into())
+    }
+
+    /// Certifies the node of a key as [`join`](Self::join) does, without a token.
+    pub fn admit(
+        &mut self,
+        key: PublicKey,
+        node: NodeName,
+        locators: Vec<Domain>,
+    ) -> Result<Issue, Denied> {
+        let issue = self.same_or_new(key, node, locators)?;
+        if let Made::New(issue) = &issue {
+            self.record(issue)?;
+        }
+        Ok(issue.into())
+    }
+
+    fn same_or_new(
+        &self,
+        key: PublicKey,
+        node: NodeName,
+        locators: Vec<Domain>,
+    ) -> Result<Made, Denied> {
+        let last = self.issued.last(key.node());
         let same = last.filter(|it| it.node.as_ref() == Some(&node) && it.domains == locators);
         if let Some(again) = same.and_then(|last| self.again(key, last)) {
-            return Ok(again);
+            return Ok(Made::Again(again));
         }
         let wanted = Wanted { node, locators, identifiers: Vec::new(), days: self.days() };
-        let issue = self.certify(key, &wanted)?;
-        // First, for of a token that is good once nothing may be handed out twice.
-        if terms.once {
-            self.use_up(secret, id)?;
-        }
-        self.record(&issue)?;
-        Ok(issue)
+        Ok(Made::New(self.certify(key, &wanted)?))
     }
 
     /// Certifies a node anew that has a certificate which is valid now: the same

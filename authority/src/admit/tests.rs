@@ -137,6 +137,10 @@ fn a_token_for_one_host_lets_that_one_in_again_and_no_other() {
     let world = World::new(&Terms { once: true, ..valid() });
     // Who is refused does not use it up.
     why(world.join(1, "h1", &[]));
+    let mut folder = world.folder();
+    folder.admit(key(9), "h9".parse().expect("a name"), vec![at(9)]).expect("it is free");
+    drop(folder);
+    assert_eq!(why(world.join(3, "h9", &[at(3)])).0, Refusal::Taken);
     let first = world.join(1, "h1", &[at(1)]).expect("it is let in");
     let (refusal, message) = why(world.join(2, "h2", &[at(2)]));
     assert_eq!(refusal, Refusal::Secret);
