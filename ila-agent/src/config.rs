@@ -22,6 +22,9 @@ use ipnet::Ipv6Net;
 use serde::Deserialize;
 use toml::Spanned;
 
+pub mod mesh;
+use mesh::Mesh;
+
 /// How many mappings there can be. The table has room for as many containers
 /// besides as a host can have.
 const MAX_STATED: u32 = MAX_MAPPINGS - MAX_INTERFACES;
@@ -95,6 +98,8 @@ pub struct Config {
     pub runtime_dir: PathBuf,
     /// Where programs, tables and links are pinned.
     pub bpf_dir: PathBuf,
+    /// How this host takes part in the mesh, if it does.
+    pub mesh: Option<Mesh>,
     /// Mappings that are written by hand, by domain and identifier.
     pub mappings: BTreeMap<(u32, Identifier), Locator>,
 }
@@ -123,6 +128,7 @@ struct File {
     bpf_dir: Spanned<PathBuf>,
     #[serde(default)]
     domain: Vec<AnotherDomain>,
+    mesh: Option<Mesh>,
     #[serde(default)]
     mapping: Vec<Mapping>,
 }
@@ -244,6 +250,7 @@ impl File {
             },
             runtime_dir: self.runtime_dir.into_inner(),
             bpf_dir: self.bpf_dir.into_inner(),
+            mesh: self.mesh,
             mappings,
         })
     }
