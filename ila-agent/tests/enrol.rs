@@ -14,10 +14,7 @@ use std::{
 
 use ila_agent::{
     config::Config,
-    enrol::{
-        admit::{Admission, Rules},
-        tls,
-    },
+    enrol::{admit::Admission, tls},
     transport::Identity,
 };
 use ila_proto::{
@@ -122,8 +119,8 @@ impl World {
 
     fn serve(&self) -> (quinn::Endpoint, Arc<Admission>) {
         let config = Config::read(&self.path("h1/agent.toml")).expect("it is good");
-        let admission = Admission::open(&self.path("h1/authority"), Rules::of(&config));
-        let admission = Arc::new(admission.expect("it is good").expect("it is there"));
+        let admission = Admission::of(&config).expect("it is good");
+        let admission = Arc::new(admission.expect("it is there"));
         let server = tls::server(&self.identity("h1"), &[ALPN]).expect("it is good");
         let address = FIRST.parse().expect("an address");
         (quinn::Endpoint::server(server, address).expect("the port is free"), admission)
@@ -213,8 +210,10 @@ fn two_hosts_are_a_mesh_by_two_commands() {
         let config = world.text(&format!("{host}/agent.toml"));
         ok(&World::agent(&["--config", &config, "--check"]));
         let config = Config::read(Path::new(&config)).expect("it is good");
-        let mesh = config.mesh.expect("it is in one");
+        let mesh = config.mesh.clone().expect("it is in one");
         assert_eq!(mesh.identity, world.path(&format!("{host}/identity")));
+        let admits = Admission::of(&config).expect("it can be looked at").is_some();
+        assert_eq!(admits, host == "h1");
         let seeds: &[SocketAddr] = if host == "h1" { &[] } else { &[FIRST.parse().expect("one")] };
         assert_eq!(mesh.seeds, seeds);
     }

@@ -21,6 +21,7 @@ use quinn::{Connection, VarInt};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
+    host::authority_beside,
     tries::Tries,
     wire::{self, WireError},
 };
@@ -74,6 +75,13 @@ impl Admission {
             tries: Mutex::default(),
             places: Semaphore::new(AT_ONCE),
         }))
+    }
+
+    /// Of the authority that lies beside the identity of a configuration; none if
+    /// there is none, as on most hosts.
+    pub fn of(config: &Config) -> Result<Option<Self>, CaError> {
+        let Some(mesh) = &config.mesh else { return Ok(None) };
+        Self::open(&authority_beside(&mesh.identity), Rules::of(config))
     }
 
     /// How many have shown a secret that is none.

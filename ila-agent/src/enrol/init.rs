@@ -17,7 +17,7 @@ use ila_authority::{
 };
 use ila_proto::{
     addr::SirPrefix,
-    api::Domain,
+    api::{DEFAULT_CONFIG, Domain},
     enrol::{Fingerprint, MAX_ADDRESSES, MAX_SIR_PREFIXES, Secret, Settings, Token},
     identity::{self, KeyPair},
 };
@@ -34,9 +34,10 @@ pub async fn init(arguments: &InitArgs) -> Result<()> {
     let places = Places::of(&arguments.host)?;
     if places.config.try_exists()? {
         bail!(
-            "there is a configuration already: {0}; to begin anew, move it away with: \
-             mv {0} {0}.old; for another token: ila-agent token",
-            places.config.display()
+            "there is a configuration already: {0}; to write another one, move it away with: \
+             mv {0} {0}.old; for another token: {1}",
+            places.config.display(),
+            agent("token", &places.config)
         );
     }
     let contents = look_around(arguments).await?;
@@ -144,24 +145,24 @@ fn print(places: &Places, contents: &Contents, token: &Token, lasts: Duration) {
          hosts in\n",
         authority.display()
     );
-    println!("Start the agent:\n\n    {}\n", start(&places.config));
+    println!("Start the agent:\n\n    {}\n", agent("", &places.config));
     println!("Then, on each host that is to join, with a locator of its own:\n");
     println!("    ila-agent join {token} --locator LOCATOR\n");
-    println!(
-        "The token is good until {}, for any number of hosts. It is a secret. For another one: \
-         ila-agent token",
-        date(until(lasts))
-    );
+    let until = date(until(lasts));
+    println!("The token is a secret. It is good until {until}, for any number of hosts.");
+    println!("For another one:\n\n    {}", agent("token", &places.config));
 }
 
-/// How the agent is started with a configuration.
+/// How the agent is started with a configuration, or told to do something else.
 #[must_use]
-pub fn start(config: &Path) -> String {
-    if config == Path::new(ila_proto::api::DEFAULT_CONFIG) {
-        "ila-agent".to_owned()
+pub fn agent(verb: &str, config: &Path) -> String {
+    let config = if config == Path::new(DEFAULT_CONFIG) {
+        String::new()
     } else {
-        format!("ila-agent --config {}", config.display())
-    }
+        format!("--config {}", config.display())
+    };
+    let words = ["ila-agent", verb, &config].into_iter().filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Prints another token, and nothing else.

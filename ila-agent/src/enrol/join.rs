@@ -18,7 +18,7 @@ use super::{
     ask::{AskError, Given, Inquiry, Patience},
     cli::JoinArgs,
     host::{self, Contents, Places, Undo},
-    init::{domains, start},
+    init::{agent, domains},
 };
 use crate::netlink::Links;
 
@@ -146,5 +146,5 @@ fn print(places: &Places, contents: &Contents, given: &Given) {
     println!("{}  its key and certificate", places.identity.display());
     let until = ila_authority::date(given.certificate.validity.until);
     println!("\nThe certificate is good until {until}, and is renewed by the agent.");
-    println!("Start it:\n\n    {}", start(&places.config));
+    println!("Start it:\n\n    {}", agent("", &places.config));
 }

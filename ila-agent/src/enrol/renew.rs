@@ -22,6 +22,7 @@ use super::{
     ask::{AskError, Inquiry, Patience},
     host::authority_beside,
 };
+use crate::config::Config;
 
 /// How often it is looked at least: clocks are set, files are put in place by
 /// hand.
@@ -76,6 +77,13 @@ pub struct Renewer {
 }
 
 impl Renewer {
+    /// That of a configuration, if it is of a mesh.
+    #[must_use]
+    pub fn of(config: &Config) -> Option<Self> {
+        let mesh = config.mesh.as_ref()?;
+        Some(Self { identity: mesh.identity.clone(), addresses: mesh.seeds.clone() })
+    }
+
     /// Renews for as long as it is polled; the state is told whenever it changes.
     /// It goes on whatever happens. The new certificate is in the folder when
     /// the state says that it is valid longer.

@@ -21,7 +21,7 @@ pub fn write(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes of a text; none if it is not how [`write`] writes them.
+/// The bytes of a text; none if it is not how [`write()`] writes them.
 pub fn read(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() * 5 / 8);
     let (mut bits, mut count) = (0_u32, 0);
