@@ -24,7 +24,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 mod mesh;
-pub use mesh::{DEFAULT_PORT, MeshConfig};
+pub use mesh::{DEFAULT_LISTEN, MeshConfig};
 
 /// How many mappings there can be. The table has room for as many containers
 /// besides as a host can have.

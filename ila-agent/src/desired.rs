@@ -77,13 +77,13 @@ pub fn elsewhere(config: &Config, domain: u32, locator: Locator) -> Option<Mappi
     (locator != own.locator).then(|| MappingValue::new(Place::There { locator, to_ila }))
 }
 
-/// Whether an address is, under a locator of this host, that of a container or
+/// Whether an address is, under a locator of a host with these domains, that of a container or
 /// of nobody.
 #[must_use]
-pub fn is_ila(config: &Config, address: Address) -> bool {
+pub fn is_ila(domains: &[api::Domain], address: Address) -> bool {
     let is_under = |domain: &api::Domain| domain.locator.bits() == address.high;
     let kind = Identifier::from_bits(address.low).kind();
-    config.domains.iter().any(is_under) && kind != IdentifierType::Interface
+    domains.iter().any(is_under) && kind != IdentifierType::Interface
 }
 
 /// The kernel programs' constants. `address` is that of the host in the

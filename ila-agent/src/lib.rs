@@ -12,13 +12,15 @@
 //! | [`runtime_dir`] | the agent's place: one agent each, socket, left-overs |
 //! | [`monitor`] | dropped packets, told to whoever listens |
 //! | [`mesh`] | the mesh of this host: who says what, with connections, clock and disk |
-//! | [`transport`] | connections to other agents; the only user of quinn |
+//! | [`transport`] | connections to other agents; with `enrol` the only user of quinn |
+//! | [`enrol`] | how a host is let into the mesh, and stays in it |
 //! | [`api`] | the local API on the socket |
 
 pub mod api;
 pub mod config;
 pub mod datapath;
 pub mod desired;
+pub mod enrol;
 pub mod error;
 pub mod lifecycle;
 pub mod mesh;

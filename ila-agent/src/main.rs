@@ -16,7 +16,7 @@ use ila_agent::{
     api,
     config::Config,
     datapath::{self, Datapath, Events},
-    desired,
+    desired, enrol,
     error::Refusal,
     lifecycle::{self, Lifecycle},
     mesh::Joining,
@@ -46,7 +46,7 @@ const CAPABILITIES: [(&str, u32); 3] =
 /// Gives the containers of this host addresses that stay theirs wherever they
 /// run: loads the kernel programs and serves ila-ctl.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Args {
     /// The configuration file
     #[arg(long, default_value = DEFAULT_CONFIG)]
@@ -58,6 +58,9 @@ struct Args {
     /// an agent has ended
     #[arg(long, conflicts_with = "check")]
     detach: bool,
+    /// Without one, the agent serves
+    #[command(subcommand)]
+    verb: Option<enrol::cli::Verb>,
 }
 
 fn main() -> ExitCode {
@@ -79,6 +82,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
+    if let Some(verb) = &args.verb {
+        return enrol::run(verb);
+    }
     let config = Config::read(&args.config)?;
     if args.check {
         println!("{}: ok", args.config.display());
@@ -257,7 +263,7 @@ async fn find_address(
     let mut found = None;
     for uplink in uplinks {
         for address in links.global_addresses(uplink.index).await?.into_iter().map(Address::from) {
-            if desired::is_ila(config, address) {
+            if desired::is_ila(&config.domains, address) {
                 tracing::warn!(
                     address = %std::net::Ipv6Addr::from(address),
                     "an uplink has an address under the locator that is taken for a container's: \

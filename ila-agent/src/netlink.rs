@@ -38,6 +38,7 @@ use rtnetlink::{
 };
 
 mod namespace;
+mod uplinks;
 pub use namespace::Namespace;
 
 /// Marks routes as ours among those of others (`ip route … proto 73`).

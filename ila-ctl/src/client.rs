@@ -20,7 +20,7 @@ use ureq::{
     },
 };
 
-use crate::ca::CaError;
+use crate::ca;
 
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub enum ClientError {
     },
     /// No agent was asked: the authority's folder does not allow it.
     #[error(transparent)]
-    Ca(#[from] CaError),
+    Ca(#[from] ca::Failure),
     /// The result could not be written where it was to go.
     #[error("cannot write the result: {0}")]
     Output(#[source] io::Error),

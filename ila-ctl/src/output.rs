@@ -7,6 +7,7 @@ use std::{
 };
 
 use comfy_table::{CellAlignment, Table, presets};
+use ila_authority::Summary;
 use ila_proto::api::{
     Container, ContainerList, CounterList, Domain, DroppedPacket, Hook, Mapping, MappingChange,
     MappingList, MappingOrigin, MappingSource, MeshStatus, Node, NodeList, NodeState, Party,
@@ -15,7 +16,6 @@ use ila_proto::api::{
 use serde::Serialize;
 
 use crate::{
-    ca::Summary,
     cli::Format,
     client::{ClientError, Go},
 };

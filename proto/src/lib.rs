@@ -21,6 +21,7 @@
 //! | [`api`] | what agent and its clients say to each other (feature `std`) | agent, ila-ctl |
 //! | `gossip` | which node says what, and how all come to know it (feature `mesh`) | agent |
 //! | `identity` | keys and certificates of nodes (feature `identity`) | agent, ila-ctl |
+//! | `enrol` | how a host is let in, and when certificates are renewed (feature `identity`) | agent |
 //!
 //! Without features the crate is `no_std` and free of dependencies; the kernel
 //! programs run the very functions that the native tests run.
@@ -37,6 +38,8 @@ pub mod addr;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod checksum;
+#[cfg(feature = "identity")]
+pub mod enrol;
 pub mod extension;
 pub mod forward;
 #[cfg(feature = "mesh")]

@@ -11,11 +11,12 @@ use crate::{
 
 /// Who must not know whom, however far away: a package with its features, and
 /// what its dependencies must not contain. `*` is any package but itself.
-const STRANGERS: [(&str, &[&str], &[&str]); 8] = [
+const STRANGERS: [(&str, &[&str], &[&str]); 9] = [
     ("ila-proto", &["--no-default-features"], &["*"]),
     ("ila-proto", &["--features", "std"], IMPURE),
     ("ila-proto", &["--features", "identity"], IMPURE),
     ("ila-proto", &["--features", "sim"], IMPURE),
+    ("ila-authority", &[], &["aya", "clap", "ila-agent", "ila-ctl", "quinn", "rtnetlink", "tokio"]),
     ("ila-bpf", &[], &["ila-agent", "ila-ctl", "ila-labs"]),
     ("ila-agent", &[], &["ila-bpf", "ila-ctl", "ila-labs"]),
     ("ila-ctl", &[], &["aya", "ila-agent", "ila-bpf", "ila-labs", "quinn", "rtnetlink", "tokio"]),

@@ -58,6 +58,8 @@ impl Part {
                     "-p",
                     "ila-proto",
                     "-p",
+                    "ila-authority",
+                    "-p",
                     "ila-ctl",
                     "-p",
                     "xtask",

@@ -1,7 +1,7 @@
 //! The part of the configuration that is about the mesh.
 
 use std::{
-    net::{Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -11,8 +11,8 @@ use toml::Spanned;
 
 use super::Problem;
 
-/// The UDP port of a mesh where nothing else is said.
-pub const DEFAULT_PORT: u16 = 7741;
+/// Where nodes listen of which nothing else is said.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 7741);
 
 /// How long others go on sending to a node that is down, where nothing else is
 /// said: an agent that is upgraded, or has to be started by hand, is down, and
@@ -48,8 +48,8 @@ pub(super) struct Mesh {
     grace_seconds: u32,
 }
 
-fn default_listen() -> SocketAddr {
-    (Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into()
+const fn default_listen() -> SocketAddr {
+    DEFAULT_LISTEN
 }
 
 const fn default_grace() -> u32 {

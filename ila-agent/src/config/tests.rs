@@ -263,3 +263,17 @@ fn a_file_that_is_no_text_is_named_with_its_line() {
     let error = Config::read(&path).expect_err("it is no text").to_string();
     assert!(error.contains("agent.toml: line 2: is not UTF-8"), "{error}");
 }
+
+#[test]
+fn the_mesh_is_a_table_of_its_own() {
+    let with = |lines: &str| format!("{GOOD}[mesh]\nidentity = \"/etc/ila/identity\"\n{lines}");
+    let mesh = parse(&with("")).expect("it is valid").mesh.expect("it is there");
+    assert_eq!(mesh.listen.to_string(), "[::]:7741");
+    assert!(mesh.addresses.is_empty() && mesh.seeds.is_empty());
+    let seeds = with("seeds = [\"[2001:db8::2]:7741\"]\n");
+    let mesh = parse(&seeds).expect("it is valid").mesh.expect("it is there");
+    assert_eq!(mesh.seeds, ["[2001:db8::2]:7741".parse().expect("an address")]);
+    for bad in ["listen = \"nowhere\"\n", "seed = []\n"] {
+        parse(&with(bad)).expect_err(bad);
+    }
+}

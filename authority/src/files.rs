@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::CaError;
+use crate::CaError;
 
 /// For its owner only.
 pub const SECRET: u32 = 0o600;

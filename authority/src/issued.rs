@@ -14,8 +14,7 @@ use ila_proto::{
     gossip::{IdentifierRange, NodeId},
 };
 
-use super::{CaError, Range, Summary, error::Thing};
-use crate::cli::IssueArgs;
+use crate::{CaError, Range, Summary, Thing, Wanted};
 
 /// How long the ranges are that are given out without being asked for: the type
 /// and the C-bit, and a number.
@@ -66,7 +65,7 @@ impl Issued {
     }
 
     /// Whether a node can have what is asked for without taking it from another.
-    pub fn check(&self, id: NodeId, asked: &IssueArgs) -> Result<(), CaError> {
+    pub fn check(&self, id: NodeId, asked: &Wanted) -> Result<(), CaError> {
         let id = id.to_string();
         for (number, by, line) in &self.lines {
             let what = match (line.id == id, *by == asked.node) {
@@ -76,11 +75,17 @@ impl Issued {
                 (false, false) => conflict(asked, line),
             };
             if let Some(what) = what {
-                let (file, out) = (self.file.clone(), asked.out.clone());
-                return Err(CaError::Taken { what, by: by.clone(), file, number: *number, out });
+                let (by, file) = (by.clone(), self.file.clone());
+                return Err(CaError::Taken { what, by, file, number: *number });
             }
         }
         Ok(())
+    }
+
+    /// What was issued last for a node.
+    pub fn last(&self, id: NodeId) -> Option<&Summary> {
+        let id = id.to_string();
+        self.lines.iter().rev().map(|(.., line)| line).find(|line| line.id == id)
     }
 
     /// What a node is to be the home of: what is asked for; else what it was
@@ -93,8 +98,7 @@ impl Issued {
         if !asked.is_empty() {
             return Ok(asked.to_vec());
         }
-        let id = id.to_string();
-        if let Some((.., last)) = self.lines.iter().rev().find(|(.., line)| line.id == id) {
+        if let Some(last) = self.last(id) {
             return Ok(last.home.iter().map(|range| range.0).collect());
         }
         let ranges = self.lines.iter().flat_map(|(.., line)| &line.home);
@@ -143,7 +147,7 @@ fn parse(line: &[u8]) -> Result<(NodeName, Summary), String> {
 }
 
 /// What of the things asked for the node of a line has.
-fn conflict(asked: &IssueArgs, line: &Summary) -> Option<Thing> {
+fn conflict(asked: &Wanted, line: &Summary) -> Option<Thing> {
     for own in &asked.locators {
         for its in &line.domains {
             if own.locator == its.locator {
