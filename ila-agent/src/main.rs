@@ -6,6 +6,7 @@ use std::{
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -16,7 +17,8 @@ use ila_agent::{
     api,
     config::Config,
     datapath::{self, Datapath, Events},
-    desired, enrol,
+    desired,
+    enrol::{self, admit::Admission},
     error::Refusal,
     lifecycle::{self, Lifecycle},
     mesh::Joining,
@@ -162,9 +164,10 @@ async fn serve(config: Config) -> Result<()> {
 async fn join(config: &Config, address: Option<Address>) -> Result<Option<Joining>> {
     let Some(mesh) = &config.mesh else { return Ok(None) };
     let node = (config.node.as_str(), &config.domains[..]);
+    let admission = Admission::of(config)?.map(Arc::new);
     let started = Instant::now();
     loop {
-        match Joining::start(mesh, node, &config.state_dir, address) {
+        match Joining::start(mesh, node, &config.state_dir, address, admission.clone()) {
             Err(error) if error.is_port_taken() && started.elapsed() < CLOSING => {
                 tokio::time::sleep(CLOSING / 100).await;
             }

@@ -13,13 +13,16 @@ use ila_proto::{
     },
     identity::{Authority, CertificateError, KeyPair, is_signed},
 };
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot},
     time::Instant,
 };
 
-use crate::transport::{Identity, Peer, Reason, Transport, TransportError, Underlay};
+use crate::{
+    enrol::admit::Admission,
+    transport::{Arrival, Identity, Peer, Reason, Transport, TransportError, Underlay},
+};
 
 mod files;
 mod follow;
@@ -113,6 +116,8 @@ pub struct Start {
     pub remembered: Vec<Delta>,
     /// How the mesh behaves.
     pub settings: Settings,
+    /// What admits hosts, where the authority is.
+    pub admission: Option<Arc<Admission>>,
 }
 
 /// What a node has of its host; tests make it up.
@@ -166,7 +171,10 @@ impl MeshHandle {
     /// instead of those that `start` names.
     pub fn start_on(host: Host, start: Start) -> Result<Self, MeshError> {
         let Host { underlay, store, mut random } = host;
-        let transport = Transport::over(underlay, &start.identity)?;
+        let transport = match start.admission {
+            Some(_) => Transport::admitting(underlay, &start.identity)?,
+            None => Transport::over(underlay, &start.identity)?,
+        };
         let listens = transport
             .address()
             .map_err(|source| TransportError::Bind { address: start.listen, source })?;
@@ -198,7 +206,7 @@ impl MeshHandle {
             store,
             random,
         };
-        tokio::spawn(handle.clone().accept());
+        tokio::spawn(handle.clone().accept(start.admission));
         tokio::spawn(runner.run(waiting));
         Ok(handle)
     }
@@ -261,16 +269,35 @@ impl MeshHandle {
         self.transport.close();
     }
 
-    async fn accept(self) {
+    async fn accept(self, admission: Option<Arc<Admission>>) {
         while let Some(handshake) = self.transport.accept().await {
-            let inputs = self.inputs.clone();
+            let (handle, admission) = (self.clone(), admission.clone());
             tokio::spawn(async move {
                 match handshake.await {
-                    Ok(peer) => drop(inputs.send(Input::Connected(peer, false)).await),
+                    Ok(Arrival::Node(peer)) => {
+                        drop(handle.inputs.send(Input::Connected(peer, false)).await);
+                    }
+                    Ok(Arrival::Joins(connection)) => {
+                        if let Some(admission) = admission {
+                            admission.admit(connection, handle.seeds().await).await;
+                        }
+                    }
                     Err(error) => tracing::debug!(%error, "nobody was let in"),
                 }
             });
         }
+    }
+
+    /// Where the mesh is found: this node's addresses, then those of others that
+    /// live.
+    async fn seeds(&self) -> Vec<SocketAddr> {
+        let seeds = self.ask(|mesh| {
+            let living = mesh.owners().filter(|it| !mesh.down().contains(&it.id()));
+            let (own, others): (Vec<_>, Vec<_>) = living.partition(|it| it.id() == mesh.me());
+            let records = own.into_iter().chain(others).filter_map(|owner| record(owner));
+            records.flat_map(|record| record.addresses).collect()
+        });
+        seeds.await.unwrap_or_default()
     }
 }
 

@@ -27,6 +27,8 @@ use rustls::{
 };
 use tokio::time::timeout;
 
+use crate::enrol::tls::protocol;
+
 mod admission;
 mod counts;
 mod stream;
@@ -144,6 +146,8 @@ struct Shared {
     counts: Arc<Counts>,
     bans: Arc<Bans>,
     handshakes: Arc<Handshakes>,
+    /// Whether those who want to join are let in as far as that.
+    admits: bool,
     own: RwLock<Own>,
 }
 
@@ -152,6 +156,15 @@ struct Shared {
 struct Own {
     validity: Validity,
     client: quinn::ClientConfig,
+}
+
+/// Who has connected, and what for.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A node.
+    Node(Peer),
+    /// Somebody who wants to join, or has its certificate renewed.
+    Joins(Connection),
 }
 
 /// A connection to a node that has shown who it is.
@@ -169,18 +182,27 @@ impl Transport {
         Self::over(Underlay::bind(address)?, identity)
     }
 
-    /// Listens where an underlay has its socket.
+    /// Listens where an underlay has its socket, for nodes only.
     pub fn over(underlay: Underlay, identity: &Identity) -> Result<Self, TransportError> {
+        Self::make(underlay, identity, false)
+    }
+
+    /// The same, for those as well who want to join.
+    pub fn admitting(underlay: Underlay, identity: &Identity) -> Result<Self, TransportError> {
+        Self::make(underlay, identity, true)
+    }
+
+    fn make(underlay: Underlay, identity: &Identity, admits: bool) -> Result<Self, TransportError> {
         let Underlay { socket, runtime, endpoint, clock } = underlay;
         let authority = Authority::read(&identity.authority)?;
         let provider = Arc::new(ring::default_provider());
         let (counts, bans) = (Arc::default(), Arc::default());
-        let made = own(&authority, identity, &provider, &clock, (&counts, &bans))?;
+        let made = own(&authority, (identity, admits), &provider, &clock, (&counts, &bans))?;
         let (server, own) = made;
         let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
         let endpoint = endpoint.map_err(TransportError::Endpoint)?;
         let (handshakes, own) = (Arc::default(), RwLock::new(own));
-        let shared = Shared { authority, provider, clock, counts, bans, handshakes, own };
+        let shared = Shared { authority, provider, clock, counts, bans, handshakes, admits, own };
         let transport = Self { endpoint, shared: Arc::new(shared) };
         if transport.is_untimely() {
             tracing::error!(
@@ -194,11 +216,11 @@ impl Transport {
     /// Shows another certificate from now on, of the same authority. Connections
     /// that stand go on.
     pub fn renew(&self, identity: &Identity) -> Result<(), TransportError> {
-        let Shared { authority, provider, clock, counts, bans, .. } = &*self.shared;
+        let Shared { authority, provider, clock, counts, bans, admits, .. } = &*self.shared;
         if Authority::read(&identity.authority)? != *authority {
             return Err(CertificateError::Foreign.into());
         }
-        let (server, own) = own(authority, identity, provider, clock, (counts, bans))?;
+        let (server, own) = own(authority, (identity, *admits), provider, clock, (counts, bans))?;
         self.endpoint.set_server_config(Some(server));
         *self.shared.own.write().unwrap_or_else(PoisonError::into_inner) = own;
         Ok(())
@@ -212,14 +234,15 @@ impl Transport {
     /// Connects to whoever is at an address.
     pub async fn connect(&self, address: SocketAddr) -> Result<Peer, TransportError> {
         let connecting = self.endpoint.connect_with(self.own().client, address, SERVER_NAME)?;
-        self.finish(connecting).await
+        let connection = self.finish(connecting).await?;
+        self.peer(connection)
     }
 
     /// Waits until somebody wants to connect; none once this is closed. What
     /// is returned ends with the handshake, which others need not wait for.
     pub async fn accept(
         &self,
-    ) -> Option<impl Future<Output = Result<Peer, TransportError>> + use<>> {
+    ) -> Option<impl Future<Output = Result<Arrival, TransportError>> + use<>> {
         let incoming = self.endpoint.accept().await?;
         let is_proven = incoming.remote_address_validated() || !incoming.may_retry();
         let from = incoming.remote_address().ip();
@@ -239,7 +262,11 @@ impl Transport {
                     return transport.not_admitted(reason);
                 }
             };
-            transport.finish(async { incoming.accept()?.await }).await
+            let connection = transport.finish(async { incoming.accept()?.await }).await?;
+            if protocol(&connection).as_deref() == Some(tls::JOIN) {
+                return Ok(Arrival::Joins(connection));
+            }
+            transport.peer(connection).map(Arrival::Node)
         })
     }
 
@@ -279,7 +306,7 @@ impl Transport {
         self.shared.own.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn not_admitted(&self, reason: Reason) -> Result<Peer, TransportError> {
+    fn not_admitted<T>(&self, reason: Reason) -> Result<T, TransportError> {
         self.counts().count(reason);
         Err(TransportError::NotAdmitted(reason))
     }
@@ -287,19 +314,24 @@ impl Transport {
     async fn finish(
         &self,
         handshake: impl Future<Output = Result<Connection, ConnectionError>>,
-    ) -> Result<Peer, TransportError> {
+    ) -> Result<Connection, TransportError> {
         let Ok(connected) = timeout(HANDSHAKE, handshake).await else {
             self.counts().count(Reason::HandshakeTimeout);
             return Err(TransportError::Timeout);
         };
-        let connection = connected.inspect_err(|error| {
+        Ok(connected.inspect_err(|error| {
             counts::of_handshake(error).inspect(|reason| self.counts().count(*reason));
-        })?;
+        })?)
+    }
+
+    /// The node at the other end, which has shown a certificate.
+    fn peer(&self, connection: Connection) -> Result<Peer, TransportError> {
         let shown = connection.peer_identity();
         let shown = shown.and_then(|it| it.downcast::<Vec<CertificateDer<'static>>>().ok());
         let der = shown.as_deref().and_then(|chain| chain.first());
         // The handshake has checked it, and when it is valid.
-        let der = der.ok_or(CertificateError::Malformed)?;
+        let der = der.ok_or(CertificateError::Malformed);
+        let der = der.inspect_err(|_| self.counts().count(Reason::NotANode))?;
         let node = self.shared.authority.certified(der, None)?;
         Ok(Peer { node, connection, counts: Arc::clone(&self.shared.counts) })
     }
@@ -308,7 +340,7 @@ impl Transport {
 /// What connections are made with that show this identity.
 fn own(
     authority: &Authority,
-    identity: &Identity,
+    (identity, admits): (&Identity, bool),
     provider: &Arc<CryptoProvider>,
     clock: &Arc<dyn TimeProvider>,
     (counts, bans): (&Arc<Counts>, &Arc<Bans>),
@@ -318,7 +350,8 @@ fn own(
     let shared = (Arc::clone(counts), Arc::clone(bans));
     let verifier =
         Verifier::new(authority.clone(), &identity.authority, validity, provider, shared)?;
-    let (server, client) = tls::configure(identity, provider, &Arc::new(verifier), clock)?;
+    let verifier = Arc::new(verifier.admitting(admits));
+    let (server, client) = tls::configure((identity, admits), provider, &verifier, clock)?;
     Ok((server, Own { validity, client }))
 }
 
@@ -332,7 +365,7 @@ impl Peer {
     /// The streams to both sides. The other side learns of its one with the
     /// first frame.
     pub async fn writer(&self) -> Result<Writer, TransportError> {
-        Ok(Writer::new(self.connection.open_uni().await?))
+        Ok(Writer::new(self.connection.open_uni().await?, Arc::clone(&self.counts)))
     }
 
     /// The stream of what the other side says, once it does.

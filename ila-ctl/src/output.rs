@@ -9,9 +9,9 @@ use std::{
 use comfy_table::{CellAlignment, Table, presets};
 use ila_authority::Summary;
 use ila_proto::api::{
-    Container, ContainerList, CounterList, Domain, DroppedPacket, Hook, Mapping, MappingChange,
-    MappingList, MappingOrigin, MappingSource, MeshStatus, Node, NodeList, NodeState, Party,
-    Status, Versioned,
+    CertificateStatus, Container, ContainerList, CounterList, Domain, DroppedPacket, Hook, Mapping,
+    MappingChange, MappingList, MappingOrigin, MappingSource, MeshStatus, Node, NodeList,
+    NodeState, Party, Status, Versioned,
 };
 use serde::Serialize;
 
@@ -318,6 +318,17 @@ fn add_mesh(table: &mut Table, mesh: &MeshStatus) {
     let MeshStatus { nodes, down, links, taken, duplicates, repairs, .. } = mesh;
     row("mesh", format!("{converged}, {nodes} nodes, {down} down, {links} connected"));
     row("news", format!("{taken} taken, {duplicates} duplicates, {repairs} repaired"));
+    row("bytes", format!("{} sent, {} received", mesh.sent_bytes, mesh.received_bytes));
+    if let Some(CertificateStatus { valid_until, renewal_failed, untimely }) = &mesh.certificate {
+        let mut text = format!("valid until {valid_until}");
+        if *untimely {
+            text += "; not valid by the clock of this host";
+        }
+        if let Some(reason) = renewal_failed {
+            text += &format!("; not renewed: {}", printable(reason));
+        }
+        row("certificate", text);
+    }
     for rejected in &mesh.rejected {
         row("rejected", format!("{}: {}", rejected.count, rejected.reason));
     }

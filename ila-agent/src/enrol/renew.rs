@@ -22,7 +22,7 @@ use super::{
     ask::{AskError, Inquiry, Patience},
     host::authority_beside,
 };
-use crate::config::Config;
+use crate::config::MeshConfig;
 
 /// How often it is looked at least: clocks are set, files are put in place by
 /// hand.
@@ -77,11 +77,10 @@ pub struct Renewer {
 }
 
 impl Renewer {
-    /// That of a configuration, if it is of a mesh.
+    /// That of a node that is configured so.
     #[must_use]
-    pub fn of(config: &Config) -> Option<Self> {
-        let mesh = config.mesh.as_ref()?;
-        Some(Self { identity: mesh.identity.clone(), addresses: mesh.seeds.clone() })
+    pub fn of(mesh: &MeshConfig) -> Self {
+        Self { identity: mesh.identity.clone(), addresses: mesh.seeds.clone() }
     }
 
     /// Renews for as long as it is polled; the state is told whenever it changes.

@@ -406,6 +406,30 @@ async fn another_certificate_than_was_asked_for_is_not_taken() {
     }
 }
 
+/// The agent itself admits, on the one port that it has.
+#[tokio::test]
+async fn a_node_of_the_mesh_admits_where_it_listens() {
+    let world = World::new();
+    let (_, admission) = world.admits();
+    let start = crate::mesh::Start {
+        key: key(100),
+        identity: world.identity(100),
+        listen: LOOPBACK,
+        addresses: Vec::new(),
+        seeds: Vec::new(),
+        file: world.dir.path().join("said"),
+        remembered: Vec::new(),
+        settings: ila_proto::gossip::mesh::Settings::default(),
+        admission: Some(admission),
+    };
+    let mesh = crate::mesh::MeshHandle::start(start).expect("it starts");
+    let record = mesh.ask(|mesh| crate::mesh::record(mesh.own())).await.flatten();
+    let address = record.expect("it has said who it is").addresses[0];
+    let given = world.join(address, 1).await.expect("it is let in");
+    assert_eq!(given.admitted.seeds, [address]);
+    mesh.close();
+}
+
 /// One port for both protocols: who has no certificate is told apart by what it
 /// has come for.
 #[tokio::test]

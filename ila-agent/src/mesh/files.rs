@@ -73,6 +73,18 @@ pub fn read(
     node: &str,
     domains: &[Domain],
 ) -> Result<(KeyPair, Identity, Certified), IdentityError> {
+    let (key, shown, certified) = identity(folder)?;
+    let path = folder.join(NODE_PEM);
+    if certified.name.as_str() != node {
+        let (certified, configured) = (certified.name.to_string(), node.to_owned());
+        return Err(IdentityError::OtherNode { path, certified, configured });
+    }
+    check_locators(&certified, domains, path)?;
+    Ok((key, shown, certified))
+}
+
+/// Reads the identity of whichever node.
+pub fn identity(folder: &Path) -> Result<(KeyPair, Identity, Certified), IdentityError> {
     let [key_path, node_path, ca_path] = [NODE_KEY, NODE_PEM, CA_PEM].map(|it| folder.join(it));
     let key = KeyPair::from_pem(&text(&key_path)?)
         .map_err(|error| IdentityError::Key(key_path, error))?;
@@ -89,11 +101,6 @@ pub fn read(
     if certified.key != key.public() {
         return Err(IdentityError::OtherKey(node_path));
     }
-    if certified.name.as_str() != node {
-        let (certified, configured) = (certified.name.to_string(), node.to_owned());
-        return Err(IdentityError::OtherNode { path: node_path, certified, configured });
-    }
-    check_locators(&certified, domains, node_path)?;
     Ok((key.clone(), Identity { certificate, key: key.to_der(), authority }, certified))
 }
 

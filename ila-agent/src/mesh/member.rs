@@ -12,7 +12,7 @@ use std::{
 
 use ila_proto::{
     addr::{Address, SirPrefix},
-    api::{Container, Domain},
+    api::{CertificateStatus, Container, Domain},
     gossip::{
         Certified, Change, Owner as Said, Surroundings,
         claim::{Claim, Subject},
@@ -26,7 +26,14 @@ use super::{
     follow::{Follower, Following},
     snapshot,
 };
-use crate::{config::MeshConfig, owner::OwnerHandle};
+use crate::{
+    config::MeshConfig,
+    enrol::{
+        admit::Admission,
+        renew::{self, Renewer, State},
+    },
+    owner::OwnerHandle,
+};
 
 /// What this node has said, in the state directory.
 const OWN: &str = "said";
@@ -44,6 +51,7 @@ pub struct Joining {
     sir_prefixes: Vec<SirPrefix>,
     grace: Duration,
     has_seeds: bool,
+    renewer: Renewer,
     others: PathBuf,
 }
 
@@ -52,6 +60,7 @@ pub struct Joining {
 pub struct Membership {
     mesh: MeshHandle,
     following: watch::Receiver<Following>,
+    renewal: watch::Receiver<Option<renew::State>>,
     others: PathBuf,
 }
 
@@ -64,6 +73,7 @@ impl Joining {
         (node, domains): (&str, &[Domain]),
         state_dir: &Path,
         address: Option<Address>,
+        admission: Option<Arc<Admission>>,
     ) -> Result<Self, MeshError> {
         let (key, identity, certified) = files::read(&config.identity, node, domains)?;
         fs::create_dir_all(state_dir)
@@ -83,11 +93,13 @@ impl Joining {
             file: state_dir.join(OWN),
             remembered: snapshot::load(&others),
             settings: Settings::default(),
+            admission,
         })?;
         let has_seeds = !config.seeds.is_empty();
         let sir_prefixes = domains.iter().map(|it| it.sir_prefix).collect();
         let (news, grace) = (mesh.watch(), config.grace);
-        Ok(Self { mesh, news, certified, sir_prefixes, grace, has_seeds, others })
+        let renewer = Renewer::of(config);
+        Ok(Self { mesh, news, certified, sir_prefixes, grace, has_seeds, renewer, others })
     }
 
     /// What this node's certificate says.
@@ -99,11 +111,14 @@ impl Joining {
     /// Has the tables of `owner` follow the mesh.
     #[must_use]
     pub fn follow(self, owner: OwnerHandle) -> Membership {
-        let Self { mesh, news, sir_prefixes, grace, has_seeds, others, .. } = self;
+        let Self { mesh, news, sir_prefixes, grace, has_seeds, renewer, others, .. } = self;
         let (follower, following) =
             Follower::new(mesh.clone(), owner, sir_prefixes, grace, has_seeds);
         tokio::spawn(follower.run(news));
-        let member = Membership { mesh, following, others };
+        let (states, renewal) = watch::channel(None);
+        tokio::spawn(renewer.clone().run(states));
+        tokio::spawn(show_renewed(mesh.clone(), renewer, renewal.clone()));
+        let member = Membership { mesh, following, renewal, others };
         tokio::spawn(member.clone().keep());
         member
     }
@@ -148,6 +163,17 @@ impl Membership {
         self.following.borrow().clone()
     }
 
+    /// How it stands with this node's certificate, as far as that was looked at.
+    #[must_use]
+    pub fn certificate(&self) -> Option<CertificateStatus> {
+        let State { until, failed, .. } = self.renewal.borrow().clone()?;
+        Some(CertificateStatus {
+            valid_until: ila_authority::date(until),
+            renewal_failed: failed.map(|(_, reason)| reason),
+            untimely: self.mesh.transport().is_untimely(),
+        })
+    }
+
     /// Waits until the tables hold what others say; whether they do in time.
     pub async fn settled_within(&self, limit: Duration) -> bool {
         let mut following = self.following.clone();
@@ -189,6 +215,31 @@ impl Membership {
         if let Err(error) = stored.unwrap_or_else(|error| Err(io::Error::other(error))) {
             tracing::warn!(%error, path = %self.others.display(), "what others have said is not stored");
         }
+    }
+}
+
+/// Has others shown each new certificate that is put in place of the former one.
+async fn show_renewed(
+    mesh: MeshHandle,
+    renewer: Renewer,
+    mut states: watch::Receiver<Option<State>>,
+) {
+    let mut shown = None;
+    while states.changed().await.is_ok() {
+        let until = states.borrow_and_update().as_ref().map(|it| it.until);
+        if until == shown {
+            continue;
+        }
+        if shown.is_some() {
+            let renewed = match files::identity(&renewer.identity) {
+                Ok((_, identity, _)) => mesh.renew(identity).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = renewed {
+                tracing::error!(%error, "the new certificate is not shown to others");
+            }
+        }
+        shown = until;
     }
 }
 

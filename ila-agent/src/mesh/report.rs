@@ -30,6 +30,13 @@ impl Membership {
     /// How it all is.
     pub async fn status(&self) -> Option<MeshStatus> {
         let following = self.following();
+        let transport = self.mesh().transport();
+        let (sent_bytes, received_bytes) = transport.counts().bytes();
+        let kept_out = transport.counts().all().into_iter();
+        let kept_out =
+            kept_out.map(|(reason, count)| Rejected { reason: reason.name().to_owned(), count });
+        let kept_out: Vec<_> = kept_out.collect();
+        let certificate = self.certificate();
         let status = self.mesh().ask(move |mesh| {
             let counts = mesh.counts();
             let rejected = counts.refused.iter().filter(|(reason, _)| **reason != Refused::Old);
@@ -47,7 +54,10 @@ impl Membership {
                 taken: counts.taken,
                 duplicates: counts.duplicates,
                 repairs: counts.grafts,
-                rejected: rejected.collect(),
+                rejected: rejected.chain(kept_out).collect(),
+                sent_bytes,
+                received_bytes,
+                certificate,
             }
         });
         status.await

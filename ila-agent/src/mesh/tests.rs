@@ -65,6 +65,7 @@ impl World {
             file: self.folder.path().join(format!("n{node}")),
             remembered: Vec::new(),
             settings: Settings::default(),
+            admission: None,
         }
     }
 

@@ -100,24 +100,45 @@ impl fmt::Display for Reason {
 
 /// How often each was the case.
 #[derive(Debug)]
-pub struct Counts(Vec<AtomicU64>);
+pub struct Counts {
+    reasons: Vec<AtomicU64>,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
 
 impl Default for Counts {
     fn default() -> Self {
-        Self(Reason::ALL.iter().map(|_| AtomicU64::new(0)).collect())
+        let none = || AtomicU64::new(0);
+        let reasons = Reason::ALL.iter().map(|_| none()).collect();
+        Self { reasons, sent: none(), received: none() }
     }
 }
 
 impl Counts {
     /// Counts one more.
     pub fn count(&self, reason: Reason) {
-        self.0[reason as usize].fetch_add(1, Ordering::Relaxed);
+        self.reasons[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// How many bytes of frames were sent, and how many received; packets have
+    /// more.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
     }
 
     /// Those that were the case, and how often.
     #[must_use]
     pub fn all(&self) -> BTreeMap<Reason, u64> {
-        let all = Reason::ALL.iter().zip(&self.0);
+        let all = Reason::ALL.iter().zip(&self.reasons);
         let all = all.map(|(reason, count)| (*reason, count.load(Ordering::Relaxed)));
         all.filter(|(_, count)| *count > 0).collect()
     }

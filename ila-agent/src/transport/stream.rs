@@ -28,6 +28,7 @@ pub struct Reader {
 #[derive(Debug)]
 pub struct Writer {
     stream: SendStream,
+    counts: Arc<Counts>,
 }
 
 impl Reader {
@@ -84,6 +85,7 @@ impl Reader {
 
     async fn read_more(&mut self) -> Result<(), TransportError> {
         let chunk = self.stream.read_chunk(CHUNK, true).await?.ok_or(TransportError::Ended)?;
+        self.counts.received(chunk.bytes.len());
         self.unread.extend_from_slice(&chunk.bytes);
         Ok(())
     }
@@ -105,12 +107,15 @@ fn length(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Writer {
-    pub(super) const fn new(stream: SendStream) -> Self {
-        Self { stream }
+    pub(super) const fn new(stream: SendStream, counts: Arc<Counts>) -> Self {
+        Self { stream, counts }
     }
 
     /// Writes a frame, as soon as the other side takes it.
     pub async fn write(&mut self, frame: &Frame) -> Result<(), TransportError> {
-        Ok(self.stream.write_all(&frame.write()?).await?)
+        let bytes = frame.write()?;
+        self.stream.write_all(&bytes).await?;
+        self.counts.sent(bytes.len());
+        Ok(())
     }
 }

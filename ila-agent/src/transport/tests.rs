@@ -40,7 +40,9 @@ async fn accept(transport: &Transport) -> Result<Peer, TransportError> {
         let handshake = transport.accept().await.expect("it is open");
         match handshake.await {
             Err(TransportError::NotAdmitted(Reason::AddressUnproven)) => {}
-            other => return other,
+            Ok(Arrival::Node(peer)) => return Ok(peer),
+            Ok(Arrival::Joins(_)) => panic!("nobody joins"),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -92,5 +94,44 @@ async fn who_is_not_of_the_same_authority_or_out_of_time_is_not_let_in() {
         called.expect_err("its certificate is no good");
         let (calls, _) = tokio::join!(good.connect(there), accept(&bad));
         calls.expect_err("its certificate is no good");
+    }
+}
+
+/// Only who has come to join needs no certificate.
+#[tokio::test]
+async fn who_shows_no_certificate_is_no_node() {
+    let (good, _) = identity(1, 1, VALIDITY);
+    let underlay = Underlay::bind(ANYWHERE).expect("a port is free");
+    let good = Transport::admitting(underlay, &good).expect("it is good");
+    let address = good.address().expect("it listens");
+    for alpn in [tls::ALPN, tls::JOIN] {
+        let (identity, _) = identity(1, 2, VALIDITY);
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from(identity.authority)).expect("it is one");
+        let mut client =
+            rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .expect("it is there")
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        client.alpn_protocols = vec![alpn.to_vec()];
+        let client = quinn::crypto::rustls::QuicClientConfig::try_from(client).expect("it is");
+        let client = quinn::ClientConfig::new(Arc::new(client));
+        let endpoint = Endpoint::client(ANYWHERE).expect("a port is free");
+        let connecting = endpoint.connect_with(client, address, SERVER_NAME).expect("it is one");
+        let arrives = async {
+            loop {
+                match good.accept().await.expect("it is open").await {
+                    Err(TransportError::NotAdmitted(Reason::AddressUnproven)) => {}
+                    other => return other,
+                }
+            }
+        };
+        let (_, arrival) = tokio::join!(connecting, arrives);
+        match arrival {
+            Ok(Arrival::Joins(_)) => assert_eq!(alpn, tls::JOIN),
+            Err(TransportError::Certificate(_)) => assert_eq!(alpn, tls::ALPN),
+            other => panic!("{other:?}"),
+        }
     }
 }

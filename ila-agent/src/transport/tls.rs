@@ -17,7 +17,9 @@ use tokio::time::Instant;
 use super::{Identity, TransportError, admission::HANDSHAKES, verify::Verifier};
 
 /// The protocol, by its name in the TLS handshake. Another version has another.
-const ALPN: &[u8] = b"ila-mesh/1";
+pub const ALPN: &[u8] = b"ila-mesh/1";
+/// That of those who are not in the mesh yet.
+pub const JOIN: &[u8] = ila_proto::enrol::ALPN;
 /// How often a connection shows that it stands …
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// … and how long it may not until it is taken for gone.
@@ -30,14 +32,17 @@ const WINDOW: u32 = 1 << 20;
 const INCOMING: usize = 2 * HANDSHAKES;
 const INCOMING_BYTES: u64 = 16 << 10;
 
-/// What connections are made with, those that come in and those that go out.
+/// What connections are made with, those that come in, for those as well who
+/// want to join if this node `admits`, and those that go out.
 pub fn configure(
-    identity: &Identity,
+    (identity, admits): (&Identity, bool),
     provider: &Arc<CryptoProvider>,
     verifier: &Arc<Verifier>,
     clock: &Arc<dyn TimeProvider>,
 ) -> Result<(quinn::ServerConfig, quinn::ClientConfig), TransportError> {
     let chain = || vec![CertificateDer::from(identity.certificate.clone())];
+    // Who joins has the authority's from nowhere else.
+    let shown = [chain(), vec![CertificateDer::from(identity.authority.clone())]].concat();
     let key = || PrivatePkcs8KeyDer::from(identity.key.clone()).into();
     let tls13 = [&rustls::version::TLS13];
     let (provider, clock) = (|| Arc::clone(provider), || Arc::clone(clock));
@@ -45,8 +50,9 @@ pub fn configure(
     let mut server = rustls::ServerConfig::builder_with_details(provider(), clock())
         .with_protocol_versions(&tls13)?
         .with_client_cert_verifier(Arc::clone(verifier) as _)
-        .with_single_cert(chain(), key())?;
+        .with_single_cert(if admits { shown } else { chain() }, key())?;
     server.alpn_protocols = vec![ALPN.to_vec()];
+    server.alpn_protocols.extend(admits.then(|| JOIN.to_vec()));
     // Whoever comes again shows its certificate again.
     server.send_tls13_tickets = 0;
     let mut client = rustls::ClientConfig::builder_with_details(provider(), clock())

@@ -47,6 +47,8 @@ pub struct Verifier {
     client: Arc<dyn ClientCertVerifier>,
     counts: Arc<Counts>,
     bans: Arc<Bans>,
+    /// Whether some come without a certificate.
+    admits: bool,
 }
 
 impl Verifier {
@@ -64,7 +66,13 @@ impl Verifier {
         let server =
             WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider()).build()?;
         let client = WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?;
-        Ok(Self { authority, own, server, client, counts, bans })
+        Ok(Self { authority, own, server, client, counts, bans, admits: false })
+    }
+
+    /// The same for a node that admits others.
+    #[must_use]
+    pub fn admitting(self, admits: bool) -> Self {
+        Self { admits, ..self }
     }
 
     /// Looks at all but what webpki knows better, and returns a time at which
@@ -159,6 +167,12 @@ impl ServerCertVerifier for Verifier {
 }
 
 impl ClientCertVerifier for Verifier {
+    /// Who joins has no certificate yet. A node without one is refused once it
+    /// is known what has been come for.
+    fn client_auth_mandatory(&self) -> bool {
+        !self.admits
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.client.root_hint_subjects()
     }

@@ -74,8 +74,28 @@ pub struct MeshStatus {
     pub duplicates: u64,
     /// What had to be asked for.
     pub repairs: u64,
-    /// What was not taken, by reason.
+    /// What was not taken, and who was not let in, by reason.
     pub rejected: Vec<Rejected>,
+    /// Bytes of messages sent to others, without headers of packets.
+    pub sent_bytes: u64,
+    /// Bytes of messages received from them.
+    pub received_bytes: u64,
+    /// How it stands with this node's certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
+}
+
+/// How it stands with a node's certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CertificateStatus {
+    /// The last second in which it is valid.
+    pub valid_until: String,
+    /// Why it could not be renewed the last time, if it is time to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal_failed: Option<String>,
+    /// Whether it is not valid by the clock here, which may be what is wrong:
+    /// when others' are valid is not looked at then.
+    pub untimely: bool,
 }
 
 /// What was not taken for one reason.

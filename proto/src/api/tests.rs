@@ -263,11 +263,18 @@ fn a_status_is_said_so() {
             duplicates: 7,
             repairs: 8,
             rejected: vec![Rejected { reason: "forged".to_owned(), count: 9 }],
+            sent_bytes: 10,
+            received_bytes: 11,
+            certificate: Some(CertificateStatus {
+                valid_until: "2027-01-01T00:00:00Z".to_owned(),
+                renewal_failed: Some("nobody answers".to_owned()),
+                untimely: true,
+            }),
         }),
     };
     is_said_as(
         &Versioned::new(status),
-        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4,"mesh":{"converged":true,"nodes":5,"down":1,"links":4,"refused":"full","taken":6,"duplicates":7,"repairs":8,"rejected":[{"reason":"forged","count":9}]}}"#,
+        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4,"mesh":{"converged":true,"nodes":5,"down":1,"links":4,"refused":"full","taken":6,"duplicates":7,"repairs":8,"rejected":[{"reason":"forged","count":9}],"sent_bytes":10,"received_bytes":11,"certificate":{"valid_until":"2027-01-01T00:00:00Z","renewal_failed":"nobody answers","untimely":true}}}"#,
     );
 }
 
