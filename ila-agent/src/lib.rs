@@ -28,3 +28,4 @@ pub mod owner;
 pub mod runtime_dir;
 pub mod store;
 pub mod transport;
+pub mod uplinks;

@@ -23,6 +23,7 @@ use ila_agent::{
     owner::Owner,
     runtime_dir::RuntimeDir,
     store::Store,
+    uplinks::{self, Uplinks},
 };
 use ila_proto::{
     addr::Address,
@@ -113,10 +114,10 @@ async fn serve(config: Config) -> Result<()> {
         let events = Events::of(&mut datapath.tables)?;
         prepare_host(&links, &config).await?;
         let node = config.node.clone();
-        let indices = uplinks.iter().map(|it| it.index);
-        let named = config.uplinks.iter().cloned().zip(indices).collect();
+        let named = Uplinks::new(config.uplinks.iter().cloned().zip(uplinks));
         let (owner, owner_task) = Owner::new(config, named, datapath, store, mtu)?.run();
         let monitor = Monitor::start(owner.clone(), events);
+        tokio::spawn(uplinks::watch(links.clone(), owner.clone(), Links::changes()?));
         let lifecycle = Lifecycle { owner, links };
         lifecycle.adopt(records, mtu).await.map_err(explain)?;
         tracing::info!(%node, ?hook, mtu, "ready");
@@ -139,6 +140,7 @@ async fn serve(config: Config) -> Result<()> {
 /// Changes what must be otherwise on the host for packets to pass.
 async fn prepare_host(links: &Links, config: &Config) -> Result<()> {
     enable_forwarding(&config.uplinks)?;
+    ignore_dead_uplinks(&config.uplinks)?;
     let locators: Vec<_> = config.domains.iter().map(|domain| domain.locator).collect();
     Ok(links.end_here(&locators).await?)
 }
@@ -275,6 +277,16 @@ fn enable_forwarding(uplinks: &[ila_proto::api::InterfaceName]) -> Result<()> {
         }
     }
     set_if(Path::new(FORWARDING), "0", "1")
+}
+
+/// Has the host know no route over an uplink without carrier, as it knows none
+/// over one that is down: the programs then find another, or tell the sender.
+fn ignore_dead_uplinks(uplinks: &[ila_proto::api::InterfaceName]) -> Result<()> {
+    for uplink in uplinks {
+        let settings = Path::new("/proc/sys/net/ipv6/conf").join(uplink.as_str());
+        set_if(&settings.join("ignore_routes_with_linkdown"), "0", "1")?;
+    }
+    Ok(())
 }
 
 fn set_if(setting: &Path, found: &str, wanted: &str) -> Result<()> {

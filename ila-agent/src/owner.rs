@@ -29,6 +29,7 @@ use crate::{
     error::Refusal,
     netlink,
     store::{Progress, Record, Store},
+    uplinks::Uplinks,
 };
 
 /// Calls that may wait for the owner; more make their callers wait.
@@ -81,7 +82,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct Owner {
     config: Config,
-    uplinks: Vec<(InterfaceName, u32)>,
+    /// What is underneath.
+    pub uplinks: Uplinks,
     datapath: Datapath,
     store: Store,
     mtu: u32,
@@ -100,7 +102,7 @@ impl Owner {
     /// attached yet.
     pub fn new(
         config: Config,
-        uplinks: Vec<(InterfaceName, u32)>,
+        uplinks: Uplinks,
         mut datapath: Datapath,
         store: Store,
         mtu: u32,
@@ -189,8 +191,8 @@ impl Owner {
 
     /// Has the uplinks run the program.
     pub fn attach_uplinks(&mut self) -> Result<(), Refusal> {
-        for (uplink, index) in &self.uplinks {
-            self.datapath.attach(uplink, *index, Role::Uplink)?;
+        for (uplink, index) in self.uplinks.iter() {
+            self.datapath.attach(uplink, index, Role::Uplink)?;
         }
         Ok(())
     }
@@ -378,6 +380,7 @@ impl Owner {
             source: self.config.source,
             path: self.config.path,
             uplinks: self.config.uplinks.clone(),
+            uplink_states: self.uplinks.states(),
             hook: self.datapath.hook(),
             mtu: self.mtu,
             containers: self.containers().len(),

@@ -9,7 +9,7 @@ use std::{
 use comfy_table::{CellAlignment, Table, presets};
 use ila_proto::api::{
     Container, ContainerList, CounterList, Domain, DroppedPacket, Hook, Mapping, MappingList,
-    MappingSource, Party, Status, Versioned,
+    MappingSource, Party, Status, Uplink, UplinkState, Versioned,
 };
 use serde::Serialize;
 
@@ -187,7 +187,11 @@ impl Tabular for Status {
         let each = |text: fn(&Domain) -> String| {
             domains.iter().map(|domain| text(domain)).collect::<Vec<_>>().join(" ")
         };
-        let uplinks: Vec<_> = self.uplinks.iter().map(ToString::to_string).collect();
+        // An agent of an earlier version says no more than their names.
+        let mut uplinks: Vec<_> = self.uplink_states.iter().map(uplink).collect();
+        if uplinks.is_empty() {
+            uplinks = self.uplinks.iter().map(ToString::to_string).collect();
+        }
         pairs([
             ("node", self.node.to_string()),
             ("version", self.version.clone()),
@@ -196,7 +200,7 @@ impl Tabular for Status {
             ("checksum mode", self.checksum_mode.name().to_owned()),
             ("sources", self.source.name().to_owned()),
             ("path", self.path.name().to_owned()),
-            ("uplinks", uplinks.join(" ")),
+            ("uplinks", uplinks.join(", ")),
             ("attached by", hook(self.hook).to_owned()),
             ("mtu", self.mtu.to_string()),
             ("containers", self.containers.to_string()),
@@ -230,6 +234,16 @@ const fn source(source: MappingSource) -> &'static str {
     match source {
         MappingSource::Local => "local",
         MappingSource::Static => "static",
+    }
+}
+
+fn uplink(uplink: &Uplink) -> String {
+    let Uplink { interface, state, seconds } = uplink;
+    match state {
+        UplinkState::Up => format!("{interface} up"),
+        UplinkState::NoCarrier => format!("{interface} no carrier for {seconds} s"),
+        UplinkState::Down => format!("{interface} down for {seconds} s"),
+        UplinkState::Gone => format!("{interface} gone for {seconds} s"),
     }
 }
 

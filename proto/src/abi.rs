@@ -275,8 +275,8 @@ pub struct FateCount {
 /// What one CPU keeps of one interface.
 ///
 /// ```text
-///  0            768               776             784
-///  | fates (48) | second of error | errors in it |
+///  0            1024              1032            1040
+///  | fates (64) | second of error | errors in it |
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -326,7 +326,7 @@ const _: () = {
     assert!(size_of::<LocatorSpace>() == 16);
     assert!(size_of::<HostConfig>() == 232);
     assert!(size_of::<FateCount>() == 16);
-    assert!(size_of::<InterfaceCounts>() == 784);
+    assert!(size_of::<InterfaceCounts>() == 1040);
     assert!(size_of::<Event>() == 48);
 };
 

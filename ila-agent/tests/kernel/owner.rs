@@ -17,6 +17,7 @@ use ila_agent::{
     desired::{Desired, host_config},
     owner::Owner,
     store::Store,
+    uplinks::Uplinks,
 };
 use ila_proto::{
     abi::{
@@ -70,7 +71,7 @@ impl Agent {
 
     pub fn owner(&self, datapath: Datapath) -> Owner {
         let store = Store::open(self.runtime_dir.path()).expect("it can be made");
-        let owner = Owner::new(self.config.clone(), Vec::new(), datapath, store, 1500);
+        let owner = Owner::new(self.config.clone(), Uplinks::default(), datapath, store, 1500);
         owner.expect("the tables take it")
     }
 }
