@@ -1,5 +1,7 @@
 //! The way out of the host for a packet that goes to another one.
 
+use core::ptr;
+
 use aya_ebpf::{
     bindings::{
         BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED,
@@ -16,18 +18,24 @@ use ila_proto::{
     forward::{Header, Rewrite},
 };
 
-use crate::packet::{self, Flow};
+use crate::{
+    packet::{self, ETHERNET, Flow},
+    state,
+};
 
 const AF_INET6: u8 = 10;
+
+/// Every IPv6 link carries packets of this size (RFC 8200, section 5).
+const MIN_MTU: u32 = 1280;
 
 /// The sizes of what the helpers are handed.
 const PARAMETERS: i32 = size_of::<bpf_redir_neigh>().cast_signed() as i32;
 const QUERY: i32 = size_of::<FibLookup>().cast_signed() as i32;
 
-/// An uplink, and the next hop there.
+/// An uplink, and the next hop there where the kernel has named one already.
 pub struct Route {
     interface: u32,
-    next_hop: [u32; 4],
+    next_hop: Option<[u32; 4]>,
 }
 
 impl Route {
@@ -35,6 +43,10 @@ impl Route {
     /// is not known yet is found on the way out.
     #[inline(always)]
     pub fn take(&self) -> i32 {
+        let Some(next_hop) = self.next_hop else {
+            // SAFETY: without parameters the helper takes numbers only.
+            return unsafe { bpf_redirect_neigh(self.interface, ptr::null_mut(), 0, 0) as i32 };
+        };
         // As words of eight bytes, for that is how the compiler writes it, and
         // the verifier wants them aligned.
         let mut memory = packet::zeroes::<{ size_of::<bpf_redir_neigh>().div_ceil(8) }>();
@@ -44,7 +56,7 @@ impl Route {
         let action = unsafe {
             (*parameters).nh_family = u32::from(AF_INET6);
             let words = (&raw mut (*parameters).__bindgen_anon_1.ipv6_nh).cast::<u32>();
-            for (index, word) in self.next_hop.into_iter().enumerate() {
+            for (index, word) in next_hop.into_iter().enumerate() {
                 words.add(index).write_volatile(word);
             }
             bpf_redirect_neigh(self.interface, parameters, PARAMETERS, 0)
@@ -69,7 +81,8 @@ pub enum NoRoute {
     TooBig(u32),
 }
 
-/// The way of the packet with the addresses that it is about to get.
+/// The way of the packet to a locator with the addresses that it is about to
+/// get.
 #[inline(always)]
 pub fn find(
     ctx: &TcContext,
@@ -77,10 +90,18 @@ pub fn find(
     header: &Header,
     rewrite: &Rewrite,
 ) -> Result<Route, NoRoute> {
-    let ends = (rewrite.source, rewrite.destination);
-    let (flow, length) = (packet::flow(ctx, header), packet::length(ctx, header));
-    let route = choose(ctx, config, ends, flow, length)?;
-    if packet::is_aggregated(ctx) {
+    let [first, second, ..] = config.uplinks;
+    let (route, may_be_large) = if second.interface == 0 && state::are_routes_plain() {
+        // The kernel looks the route up anyway on the way out.
+        let route = Route { interface: first.interface, next_hop: None };
+        (route, ctx.len() > MIN_MTU + ETHERNET as u32)
+    } else {
+        let ends = (rewrite.source, rewrite.destination);
+        let (flow, length) = (packet::flow(ctx, header), packet::length(ctx, header));
+        (ask(ctx, config, ends, flow, length)?, packet::is_aggregated(ctx))
+    };
+    // The helper costs as much as a look-up.
+    if may_be_large {
         let mut mtu = 0u32;
         // SAFETY: the context is valid and the result lives across the call.
         let fits = unsafe {
@@ -94,11 +115,11 @@ pub fn find(
     Ok(route)
 }
 
-/// The way of a packet of `length` bytes from `source` to `destination`. Where
-/// there are several that are as good, all packets of a flow take the same, and
-/// flows are spread as the host is set up to spread them.
+/// What the kernel says is the way of a packet of `length` bytes from `source` to
+/// `destination`. Where there are several that are as good, all packets of a flow
+/// take the same, and flows are spread as the host is set up to spread them.
 #[inline(always)]
-pub fn choose(
+pub fn ask(
     ctx: &TcContext,
     config: &HostConfig,
     (source, destination): (Address, Address),
@@ -130,7 +151,11 @@ pub fn choose(
     match u32::try_from(found) {
         Ok(BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH) => {
             let is_uplink = config.uplinks.iter().any(|uplink| uplink.interface == interface);
-            if is_uplink { Ok(Route { interface, next_hop }) } else { Err(NoRoute::Elsewhere) }
+            if is_uplink {
+                Ok(Route { interface, next_hop: Some(next_hop) })
+            } else {
+                Err(NoRoute::Elsewhere)
+            }
         }
         Ok(BPF_FIB_LKUP_RET_FRAG_NEEDED) => Err(NoRoute::TooBig(u32::from(mtu))),
         Ok(BPF_FIB_LKUP_RET_BLACKHOLE) => Err(NoRoute::Blackhole),

@@ -62,6 +62,7 @@ pub fn host(object: &[u8], sources: SourceMode) -> Result<Loaded> {
     config.uplinks[0] = Uplink { interface: UPLINK, mac: [2, 0, 0, 0, 0, 1], padding: 0 };
     let mut host = Loaded::of_object(&config, object)?;
     host.tables.count(INTERFACE)?;
+    host.tables.set_plain(true)?;
     for locator in [HERE, THERE] {
         let to_sir = MODE.to_sir_delta(SIR, locator).value();
         let value = LocatorValue { domain: 0, to_sir, padding: 0 };

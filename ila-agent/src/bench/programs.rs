@@ -56,6 +56,9 @@ pub fn measure(bench: &Bench, mappings: u32, report: &mut Report) -> Result<()> 
     let mut stay = host(BENCH_OBJECT, SourceMode::Sir)?;
     let mut leave = host(BENCH_OBJECT, SourceMode::Locator)?;
     let mut here = host(BENCH_OBJECT, SourceMode::Sir)?;
+    let mut asking = host(BENCH_OBJECT, SourceMode::Sir)?;
+    asking.tables.set_plain(false)?;
+    table::fill(&mut asking, mappings, Where::There)?;
     let loads = [
         table::fill(&mut stay, mappings, Where::There)?,
         table::fill(&mut leave, mappings, Where::There)?,
@@ -70,6 +73,15 @@ pub fn measure(bench: &Bench, mappings: u32, report: &mut Report) -> Result<()> 
             reset: PROGRAM_RESET,
             fate: Fate::EgressTranslated,
             goal: Some(25.0),
+        },
+        Way {
+            name: "egress, to another host, the route asked for",
+            host: &asking,
+            sample: packet::leaving(),
+            program: PROGRAM_EGRESS,
+            reset: PROGRAM_RESET,
+            fate: Fate::EgressTranslated,
+            goal: None,
         },
         Way {
             name: "egress, with its locator as source",

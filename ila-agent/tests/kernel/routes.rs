@@ -14,7 +14,8 @@ use rtnetlink::packet_route::route::RouteType;
 
 use crate::{
     harness::{
-        DROP, Host, LOCAL, PAYLOAD, REDIRECT, REMOTE, TEST_MTU, address, slow, udp, with_network,
+        DROP, Host, LOCAL, PAYLOAD, REDIRECT, REMOTE, TEST_MTU, address, slow, udp, with_hop_limit,
+        with_network,
     },
     network::{FAR, NEAR, Network, UPLINK},
 };
@@ -30,11 +31,11 @@ const PROHIBITED: [u8; 2] = [1, 1];
 /// its packets is looked at on a thread of its own, whose network goes with it.
 fn after(
     change: impl FnOnce(&Network) -> io::Result<()> + Send + 'static,
-    look: impl FnOnce(&Host) + Send + 'static,
+    look: impl FnOnce(&mut Host) + Send + 'static,
 ) {
     let work = move || {
         with_network(change);
-        look(&Host::with(ChecksumMode::NeutralMap, one_uplink));
+        look(&mut Host::with(ChecksumMode::NeutralMap, one_uplink));
     };
     thread::spawn(work).join().expect("it has not panicked");
 }
@@ -167,4 +168,61 @@ fn a_route_can_be_narrower_than_its_link() {
             }
         },
     );
+}
+
+/// Told that routes are plain, the programs leave them to the kernel; told the
+/// contrary, or nothing, they ask.
+#[test]
+fn what_is_known_to_be_plain_is_not_asked_for() {
+    after(Network::lead_nowhere, |host| {
+        host.programs.tables.set_plain(true).expect("the map takes it");
+        for (role, packet, sent) in [
+            (Role::Container, leaving(host), Fate::EgressTranslated),
+            (Role::Uplink, arriving(host), Fate::IngressForwarded),
+        ] {
+            let outcome = host.run(role, &packet);
+            assert_eq!((outcome.action, outcome.fate), (REDIRECT, sent));
+        }
+        // Errors go anywhere, of which nothing is known.
+        let expired = with_hop_limit(&arriving(host), 1);
+        let outcome = host.run_resizing(Role::Uplink, &expired);
+        assert_eq!((outcome.action, outcome.fate), (DROP, Fate::IngressHopLimit));
+        host.programs.tables.set_plain(false).expect("the map takes it");
+        assert_refused(host, UNROUTED, Some(NO_ROUTE), false);
+    });
+}
+
+/// Whatever the table says, which an agent with fewer may have written.
+#[test]
+fn with_several_uplinks_each_packet_is_asked_for() {
+    after(Network::lead_nowhere, |_| {
+        let mut host = Host::with(ChecksumMode::NeutralMap, |config| {
+            config.uplinks[0].interface = UPLINK;
+            config.uplinks[1].interface = UPLINK + 1;
+        });
+        host.programs.tables.set_plain(true).expect("the map takes it");
+        assert_refused(&host, UNROUTED, Some(NO_ROUTE), false);
+    });
+}
+
+#[test]
+fn what_is_not_asked_for_has_to_fit_the_link() {
+    let nothing = |_: &Network| Ok(());
+    after(nothing, |host| {
+        host.programs.tables.set_plain(true).expect("the map takes it");
+        let [from, to, moved] = [host.sir(LOCAL), host.sir(REMOTE), host.ila(REMOTE, host.here)];
+        let outside = address("2606:4700::1111");
+        for (role, ends, sent, refused) in [
+            (Role::Container, (from, to), Fate::EgressTranslated, Fate::EgressTooBig),
+            (Role::Uplink, (outside, moved), Fate::IngressForwarded, Fate::IngressTooBig),
+        ] {
+            let packet = |length: u32| udp(ends.0, ends.1, &vec![1; length as usize - 48]);
+            for length in [1280, 1281, TEST_MTU] {
+                let outcome = host.run(role, &packet(length));
+                assert_eq!((outcome.action, outcome.fate), (REDIRECT, sent), "{length}");
+            }
+            let outcome = host.run_resizing(role, &packet(TEST_MTU + 1));
+            assert_eq!((outcome.action, outcome.fate), (REDIRECT, refused));
+        }
+    });
 }
