@@ -25,6 +25,7 @@ pub mod mesh;
 pub mod monitor;
 pub mod netlink;
 pub mod owner;
+pub mod routes;
 pub mod runtime_dir;
 pub mod store;
 pub mod transport;

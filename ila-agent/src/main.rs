@@ -21,6 +21,7 @@ use ila_agent::{
     monitor::Monitor,
     netlink::{self, Interface, Links},
     owner::Owner,
+    routes,
     runtime_dir::RuntimeDir,
     store::Store,
     uplinks::{self, Uplinks},
@@ -113,11 +114,14 @@ async fn serve(config: Config) -> Result<()> {
         let mut datapath = Datapath::open(&constants, hook, &config.bpf_dir, &config.uplinks)?;
         let events = Events::of(&mut datapath.tables)?;
         prepare_host(&links, &config).await?;
-        let node = config.node.clone();
+        let (node, has_choice) = (config.node.clone(), config.uplinks.len() > 1);
         let named = Uplinks::new(config.uplinks.iter().cloned().zip(uplinks));
         let (owner, owner_task) = Owner::new(config, named, datapath, store, mtu)?.run();
         let monitor = Monitor::start(owner.clone(), events);
         tokio::spawn(uplinks::watch(links.clone(), owner.clone(), Links::changes()?));
+        if !has_choice {
+            tokio::spawn(routes::watch(links.clone(), owner.clone(), Links::routing_changes()?));
+        }
         let lifecycle = Lifecycle { owner, links };
         lifecycle.adopt(records, mtu).await.map_err(explain)?;
         tracing::info!(%node, ?hook, mtu, "ready");

@@ -38,7 +38,10 @@ use rtnetlink::{
 };
 
 mod namespace;
+mod routes;
+
 pub use namespace::Namespace;
+pub use routes::{Change, Route};
 
 /// Marks routes as ours among those of others (`ip route … proto 73`).
 const ROUTE_PROTOCOL: RouteProtocol = RouteProtocol::Other(73);

@@ -32,6 +32,11 @@ use crate::{
     uplinks::Uplinks,
 };
 
+mod routes;
+
+pub use routes::Question;
+use routes::Routes;
+
 /// Calls that may wait for the owner; more make their callers wait.
 const CALLS: usize = 256;
 
@@ -92,6 +97,7 @@ pub struct Owner {
     holders: BTreeMap<Identifier, ContainerName>,
     /// What the programs know each locator to belong to.
     locators: BTreeMap<LocatorKey, LocatorValue>,
+    routes: Routes,
 }
 
 impl Owner {
@@ -112,6 +118,9 @@ impl Owner {
         tell_of_stale(stale);
         // Those of an agent that was killed do not listen any more.
         datapath.tables.want_events(Duration::ZERO)?;
+        // What it knew of the routes may be otherwise by now.
+        datapath.tables.set_plain(false)?;
+        let routes = Routes::new(config.uplinks.len());
         Ok(Self {
             config,
             uplinks,
@@ -122,6 +131,7 @@ impl Owner {
             containers: BTreeMap::new(),
             holders: BTreeMap::new(),
             locators: desired.locators,
+            routes,
         })
     }
 
@@ -381,6 +391,7 @@ impl Owner {
             path: self.config.path,
             uplinks: self.config.uplinks.clone(),
             uplink_states: self.uplinks.states(),
+            routes_asked: self.routes.asked.clone(),
             hook: self.datapath.hook(),
             mtu: self.mtu,
             containers: self.containers().len(),

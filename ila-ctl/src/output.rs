@@ -201,6 +201,7 @@ impl Tabular for Status {
             ("sources", self.source.name().to_owned()),
             ("path", self.path.name().to_owned()),
             ("uplinks", uplinks.join(", ")),
+            ("routes", routes(self.routes_asked.as_deref())),
             ("attached by", hook(self.hook).to_owned()),
             ("mtu", self.mtu.to_string()),
             ("containers", self.containers.to_string()),
@@ -245,6 +246,10 @@ fn uplink(uplink: &Uplink) -> String {
         UplinkState::Down => format!("{interface} down for {seconds} s"),
         UplinkState::Gone => format!("{interface} gone for {seconds} s"),
     }
+}
+
+fn routes(asked: Option<&str>) -> String {
+    asked.map_or("plain".to_owned(), |reason| format!("asked for each packet: {reason}"))
 }
 
 const fn hook(hook: Hook) -> &'static str {

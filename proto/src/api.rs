@@ -312,6 +312,10 @@ pub struct Status {
     /// How they are, in the same order.
     #[serde(default)]
     pub uplink_states: Vec<Uplink>,
+    /// Why the programs ask the kernel for the route of each packet that leaves;
+    /// absent if the routes to all locators are known to be plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes_asked: Option<String>,
     /// How the programs are attached to all interfaces.
     pub hook: Hook,
     /// The largest packet that containers may send, in bytes.

@@ -102,6 +102,98 @@ fn is_told(overlay: &Overlay, fate: &str, kind: ErrorKind) {
     assert!(overlay.count("h1", fate) > before, "{fate}");
 }
 
+/// What `ila-ctl status` says of a host.
+fn status(overlay: &Overlay, host: &str) -> serde_json::Value {
+    let status = ok(&mut overlay.ctl(host, &["status", "-o", "json"]));
+    serde_json::from_str(&status).expect("it is JSON")
+}
+
+/// Waits until h1 has its programs ask for the route of each packet for that
+/// reason; for none until it knows them to be plain.
+#[track_caller]
+fn asks(overlay: &Overlay, reason: Option<&str>) {
+    let asked = || status(overlay, "h1")["routes_asked"].as_str().map(str::to_owned);
+    let settled = wait_until(PATIENCE, "the routes to be looked at", || match (asked(), reason) {
+        (None, None) => Some(()),
+        (Some(asked), Some(reason)) => asked.contains(reason).then_some(()),
+        _ => None,
+    });
+    settled.unwrap_or_else(|error| panic!("{error}: {:?}, not {reason:?}", asked()));
+}
+
+/// Whatever it is that makes them odd, and plain again.
+#[test]
+fn routes_are_asked_for_while_they_are_not_plain() {
+    let overlay = Overlay::of("plain-routes", "two-hosts");
+    let h1 = overlay.node("h1");
+    let ip = |words: &str| {
+        ok(h1.command("ip").args(words.split(' ')));
+    };
+    ip("link add aside type veth peer name there");
+    ip("link set there up");
+    ip("link set aside up");
+    asks(&overlay, None);
+    let table = ok(&mut overlay.ctl("h1", &["status"]));
+    assert!(table.lines().any(|line| line.split_whitespace().eq(["routes", "plain"])), "{table}");
+    let there = "2001:db8:b:1::/64";
+    let via = "via 2001:db8:ffff:1::1 dev up0";
+    for (odd, plain, reason) in [
+        (
+            format!("-6 route add {there} dev aside"),
+            format!("-6 route del {there}"),
+            "leads to aside",
+        ),
+        (
+            format!("-6 route add {there} nexthop {via} nexthop via fe80::9 dev aside"),
+            format!("-6 route del {there}"),
+            "leads to aside",
+        ),
+        (
+            format!("-6 route add {there} {via} mtu 1300"),
+            format!("-6 route replace {there} {via}"),
+            "carries packets of 1300 bytes, up0 of 1500",
+        ),
+        (
+            "-6 route add prohibit 2001:db8:b:1:2000::/68".to_owned(),
+            "-6 route del prohibit 2001:db8:b:1:2000::/68".to_owned(),
+            "2001:db8:b:1:2000::/68 sends nothing on",
+        ),
+        (
+            format!("-6 route replace unreachable {there}"),
+            format!("-6 route replace {there} {via}"),
+            "No route to host",
+        ),
+        (
+            "-6 rule add from fd00:db8:0:1::/64 lookup 100".to_owned(),
+            "-6 rule del from fd00:db8:0:1::/64 lookup 100".to_owned(),
+            "rules",
+        ),
+    ] {
+        ip(&odd);
+        asks(&overlay, Some(reason));
+        let log = overlay.log("h1");
+        assert!(log.contains(reason), "{reason}: {log}");
+        ip(&plain);
+        asks(&overlay, None);
+    }
+    assert!(overlay.pings("a1", "b1"));
+}
+
+/// Their routes are none to a locator.
+#[test]
+fn containers_come_and_go_without_a_doubt() {
+    let overlay = Overlay::of("no-doubt", "two-hosts");
+    asks(&overlay, None);
+    let netns = crate::overlay::Netns::add("no-doubt");
+    let add = ["container", "add", "new", "--netns", &netns.path()];
+    for _ in 0..3 {
+        ok(&mut overlay.ctl("h1", &add));
+        assert_eq!(status(&overlay, "h1")["routes_asked"], serde_json::Value::Null);
+        ok(&mut overlay.ctl("h1", &["container", "rm", "new"]));
+        assert_eq!(status(&overlay, "h1")["routes_asked"], serde_json::Value::Null);
+    }
+}
+
 #[test]
 fn who_sends_where_no_route_leads_is_told() {
     for path in ["fast", "slow"] {
@@ -136,11 +228,7 @@ fn who_sends_where_no_route_leads_is_told() {
 #[test]
 fn an_uplink_that_is_down_is_told_of() {
     let overlay = Overlay::of("down", "two-hosts");
-    let uplink = || {
-        let status = ok(&mut overlay.ctl("h1", &["status", "-o", "json"]));
-        let status: serde_json::Value = serde_json::from_str(&status).expect("it is JSON");
-        status["uplink_states"][0].clone()
-    };
+    let uplink = || status(&overlay, "h1")["uplink_states"][0].clone();
     let state = |expected: &str| {
         wait_until(PATIENCE, "the state of the uplink", || {
             (uplink()["state"] == expected).then_some(())
@@ -153,6 +241,7 @@ fn an_uplink_that_is_down_is_told_of() {
     state("up");
     set("rt", "to-h1", "down");
     state("no-carrier");
+    asks(&overlay, Some("up0 is not up"));
     is_told(&overlay, "egress-no-route", ErrorKind::NetworkUnreachable);
     let table = ok(&mut overlay.ctl("h1", &["status"]));
     assert!(table.contains("up0 no carrier for "), "{table}");
@@ -168,6 +257,7 @@ fn an_uplink_that_is_down_is_told_of() {
     }
     wait_until(PATIENCE, "packets to flow again", || overlay.pings("a1", "b1").then_some(()))
         .unwrap_or_else(|error| panic!("{error}"));
+    asks(&overlay, None);
     set("h1", "up0", "down");
     state("down");
     is_told(&overlay, "egress-no-route", ErrorKind::NetworkUnreachable);
@@ -182,6 +272,7 @@ fn a_route_that_is_narrower_than_the_uplink() {
     ok(overlay.node("h1").command("ip").args(
         format!("-6 route add 2001:db8:b:1::/64 via {via} dev up0 mtu lock 1300").split(' '),
     ));
+    asks(&overlay, Some("carries packets of 1300 bytes"));
     let (a1, b1) = (overlay.node("a1"), overlay.node("b1"));
     tcp_exchange(&a1, &b1, overlay.address("b1"), 2, 1_000_000);
     assert!(overlay.count("h1", "egress-too-big") > 0);

@@ -230,6 +230,7 @@ fn a_status_is_said_so() {
             Uplink { interface: parse("up0"), state: UplinkState::Up, seconds: 4 },
             Uplink { interface: parse("up1"), state: UplinkState::NoCarrier, seconds: 3 },
         ],
+        routes_asked: Some("there are several uplinks".to_owned()),
         hook: Hook::Tcx,
         mtu: 1500,
         containers: 2,
@@ -238,7 +239,7 @@ fn a_status_is_said_so() {
     };
     is_said_as(
         &Versioned::new(status),
-        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"uplink_states":[{"interface":"up0","state":"up","seconds":4},{"interface":"up1","state":"no-carrier","seconds":3}],"hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4}"#,
+        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"uplink_states":[{"interface":"up0","state":"up","seconds":4},{"interface":"up1","state":"no-carrier","seconds":3}],"routes_asked":"there are several uplinks","hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4}"#,
     );
 }
 
