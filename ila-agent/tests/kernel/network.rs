@@ -42,7 +42,7 @@ impl Network {
             io::Result::Ok(handle)
         })?;
         let network = Self { runtime, handle };
-        network.set("all/forwarding", "1")?;
+        set("all/forwarding", "1")?;
         network.add_link(UPLINK, [NEAR, FAR], mtu)?;
         let known = network.handle.neighbours().add(UPLINK, NEXT_HOP.into());
         network.wait(known.link_layer_address(&NEXT_HOP_MAC).execute())?;
@@ -102,11 +102,11 @@ impl Network {
     fn add(&self, route: RouteMessage) -> io::Result<()> {
         self.wait(self.handle.route().add(route).replace().execute())
     }
+}
 
-    /// A setting of IPv6.
-    pub fn set(&self, setting: &str, value: &str) -> io::Result<()> {
-        fs::write(format!("/proc/sys/net/ipv6/conf/{setting}"), value)
-    }
+/// Sets a setting of IPv6 in the network of the calling thread.
+pub fn set(setting: &str, value: &str) -> io::Result<()> {
+    fs::write(format!("/proc/sys/net/ipv6/conf/{setting}"), value)
 }
 
 fn to(prefix: Ipv6Addr, length: u8) -> RouteMessageBuilder<Ipv6Addr> {

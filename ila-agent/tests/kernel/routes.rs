@@ -17,7 +17,7 @@ use crate::{
         DROP, Host, LOCAL, PAYLOAD, REDIRECT, REMOTE, TEST_MTU, address, slow, udp, with_hop_limit,
         with_network,
     },
-    network::{FAR, NEAR, Network, UPLINK},
+    network::{FAR, NEAR, Network, UPLINK, set},
 };
 
 /// The prefix of the locators of other hosts.
@@ -99,7 +99,7 @@ fn a_route_can_prohibit() {
 #[test]
 fn a_host_that_may_not_forward_does_not() {
     after(
-        |network| network.set("lo/forwarding", "0"),
+        |_| set("lo/forwarding", "0"),
         |host| assert_refused(host, FORBIDDEN, Some(PROHIBITED), false),
     );
 }
@@ -128,7 +128,7 @@ fn no_route_leads_over_an_uplink_that_is_down() {
 fn nor_over_one_without_carrier_where_the_host_is_set_so() {
     after(
         |network| {
-            network.set("up0/ignore_routes_with_linkdown", "1")?;
+            set("up0/ignore_routes_with_linkdown", "1")?;
             network.set_up(FAR, false)
         },
         |host| {
