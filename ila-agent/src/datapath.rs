@@ -16,7 +16,7 @@ use aya::{
 };
 use ila_proto::{
     abi::{
-        GONE_INTERFACES, HostConfig, MAP_COUNTS, MAP_EVENTS, MAP_MISSED, MAP_WANTED,
+        GONE_INTERFACES, HostConfig, MAP_COUNTS, MAP_EVENTS, MAP_MISSED, MAP_PLAIN, MAP_WANTED,
         PROGRAM_EGRESS, PROGRAM_INGRESS,
     },
     api::{Hook, InterfaceName},
@@ -304,7 +304,7 @@ fn open_map(maps: &Path, name: &'static str) -> Result<Map, DatapathError> {
     let data = MapData::from_pin(maps.join(name)).map_err(failed)?;
     match name {
         MAP_EVENTS => Ok(Map::RingBuf(data)),
-        MAP_WANTED => Ok(Map::Array(data)),
+        MAP_WANTED | MAP_PLAIN => Ok(Map::Array(data)),
         MAP_MISSED => Ok(Map::PerCpuArray(data)),
         MAP_COUNTS => Ok(Map::PerCpuHashMap(data)),
         _ => Ok(Map::HashMap(data)),

@@ -8,6 +8,8 @@
 //! | [`netlink`] | makes, wires and removes the containers' links |
 //! | [`owner`] | the one owner of all state: claims, containers, mappings |
 //! | [`lifecycle`] | what it takes to add and to remove a container, in order, with its undoing |
+//! | [`uplinks`] | how the uplinks are, for people |
+//! | [`routes`] | whether the routes to other hosts are plain, for the programs |
 //! | [`store`] | which containers there are, for the agent that comes next |
 //! | [`runtime_dir`] | the agent's place: one agent each, socket, left-overs |
 //! | [`monitor`] | dropped packets, told to whoever listens |
@@ -27,6 +29,8 @@ pub mod mesh;
 pub mod monitor;
 pub mod netlink;
 pub mod owner;
+pub mod routes;
 pub mod runtime_dir;
 pub mod store;
 pub mod transport;
+pub mod uplinks;

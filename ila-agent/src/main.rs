@@ -25,8 +25,10 @@ use ila_agent::{
     monitor::Monitor,
     netlink::{self, Interface, Links},
     owner::Owner,
+    routes,
     runtime_dir::RuntimeDir,
     store::Store,
+    uplinks::{self, Uplinks},
 };
 use ila_proto::{
     addr::Address,
@@ -126,13 +128,16 @@ async fn serve(config: Config) -> Result<()> {
         let mut datapath = Datapath::open(&constants, hook, &config.bpf_dir, &config.uplinks)?;
         let events = Events::of(&mut datapath.tables)?;
         prepare_host(&links, &config).await?;
-        let node = config.node.clone();
-        let indices = uplinks.iter().map(|it| it.index);
-        let named = config.uplinks.iter().cloned().zip(indices).collect();
+        let (node, has_choice) = (config.node.clone(), config.uplinks.len() > 1);
+        let named = Uplinks::new(config.uplinks.iter().cloned().zip(uplinks));
         let home = joining.as_ref().map(|it| it.certified().home.clone()).unwrap_or_default();
         let owner = Owner::new(config, named, datapath, store, mtu)?.at_home_in(&home);
         let (owner, owner_task) = owner.run();
         let monitor = Monitor::start(owner.clone(), events);
+        tokio::spawn(uplinks::watch(links.clone(), owner.clone(), Links::changes()?));
+        if !has_choice {
+            tokio::spawn(routes::watch(links.clone(), owner.clone(), Links::routing_changes()?));
+        }
         let mut lifecycle = Lifecycle { owner, links, mesh: None };
         lifecycle.adopt(records, mtu, joining).await.map_err(explain)?;
         let mesh = lifecycle.mesh.clone();
@@ -179,6 +184,7 @@ async fn join(config: &Config, address: Option<Address>) -> Result<Option<Joinin
 /// Changes what must be otherwise on the host for packets to pass.
 async fn prepare_host(links: &Links, config: &Config) -> Result<()> {
     enable_forwarding(&config.uplinks)?;
+    ignore_dead_uplinks(&config.uplinks)?;
     let locators: Vec<_> = config.domains.iter().map(|domain| domain.locator).collect();
     Ok(links.end_here(&locators).await?)
 }
@@ -315,6 +321,16 @@ fn enable_forwarding(uplinks: &[ila_proto::api::InterfaceName]) -> Result<()> {
         }
     }
     set_if(Path::new(FORWARDING), "0", "1")
+}
+
+/// Has the host know no route over an uplink without carrier, as it knows none
+/// over one that is down: the programs then find another, or tell the sender.
+fn ignore_dead_uplinks(uplinks: &[ila_proto::api::InterfaceName]) -> Result<()> {
+    for uplink in uplinks {
+        let settings = Path::new("/proc/sys/net/ipv6/conf").join(uplink.as_str());
+        set_if(&settings.join("ignore_routes_with_linkdown"), "0", "1")?;
+    }
+    Ok(())
 }
 
 fn set_if(setting: &Path, found: &str, wanted: &str) -> Result<()> {

@@ -170,7 +170,7 @@ impl MeshHandle {
     /// Starts a node on a host of its own, whose network and store are used
     /// instead of those that `start` names.
     pub fn start_on(host: Host, start: Start) -> Result<Self, MeshError> {
-        let Host { underlay, store, mut random } = host;
+        let Host { underlay, store, random } = host;
         let transport = match start.admission {
             Some(_) => Transport::admitting(underlay, &start.identity)?,
             None => Transport::over(underlay, &start.identity)?,
@@ -180,7 +180,7 @@ impl MeshHandle {
             .map_err(|source| TransportError::Bind { address: start.listen, source })?;
         let addresses = if start.addresses.is_empty() { vec![listens] } else { start.addresses };
         let authority = Authority::read(&start.identity.authority)?;
-        let mut agent = Agent { authority, key: start.key, random: random.fork() };
+        let mut agent = Agent { authority, key: start.key, random };
         let record = NodeRecord {
             certificate: start.identity.certificate,
             addresses,
@@ -204,7 +204,6 @@ impl MeshHandle {
             count: 0,
             seeds: start.seeds,
             store,
-            random,
         };
         tokio::spawn(handle.clone().accept(start.admission));
         tokio::spawn(runner.run(waiting));
@@ -343,7 +342,6 @@ struct Runner {
     count: u64,
     seeds: Vec<SocketAddr>,
     store: Arc<dyn Store>,
-    random: StdRng,
 }
 
 impl Runner {

@@ -17,29 +17,32 @@ use std::{
     path::PathBuf,
 };
 
-use futures_util::TryStreamExt as _;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use ila_proto::{
     abi::{GATEWAY_MAC, Mac},
     addr::{Address, Identifier, Locator, SirAddr},
-    api::{ContainerName, InterfaceName},
+    api::{ContainerName, InterfaceName, UplinkState},
     ndp::GATEWAY,
 };
 use nix::errno::Errno;
 use rtnetlink::{
-    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, MulticastGroup, RouteMessageBuilder,
     packet_route::{
         address::{AddressAttribute, AddressHeaderFlags, AddressScope},
         link::{
             AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoVeth, LinkAttribute,
-            LinkLayerType, LinkMessage,
+            LinkFlags, LinkLayerType, LinkMessage,
         },
         route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
     },
 };
 
 mod namespace;
+mod routes;
 mod uplinks;
+
 pub use namespace::Namespace;
+pub use routes::{Change, Route};
 
 /// Marks routes as ours among those of others (`ip route … proto 73`).
 const ROUTE_PROTOCOL: RouteProtocol = RouteProtocol::Other(73);
@@ -135,6 +138,8 @@ pub struct Interface {
     pub mtu: u32,
     /// Whether its packets start with an Ethernet header.
     pub ethernet: bool,
+    /// Whether packets can leave by it.
+    pub state: UplinkState,
 }
 
 /// The host's end of a container's link: "ila" and the identifier's 60 bits in
@@ -176,6 +181,15 @@ impl Links {
             .map_err(|source| NetlinkError::Io { what: "open a netlink socket", source })?;
         tokio::spawn(connection);
         Ok(Self { handle })
+    }
+
+    /// Tells of every change of any interface of the host from now on. To be
+    /// read for as long as it is there: what is not is kept.
+    pub fn changes() -> Result<impl Stream<Item = ()> + Unpin, NetlinkError> {
+        let (connection, _, changes) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
+            .map_err(|source| NetlinkError::Io { what: "watch the host's interfaces", source })?;
+        tokio::spawn(connection);
+        Ok(changes.map(|_| ()))
     }
 
     /// The host's interface of that name.
@@ -372,6 +386,11 @@ impl From<&LinkMessage> for Interface {
             mac: mac.unwrap_or_default(),
             mtu: mtu.unwrap_or_default(),
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+            state: match message.header.flags {
+                flags if !flags.contains(LinkFlags::Up) => UplinkState::Down,
+                flags if !flags.contains(LinkFlags::LowerUp) => UplinkState::NoCarrier,
+                _ => UplinkState::Up,
+            },
         }
     }
 }

@@ -30,9 +30,14 @@ use crate::{
     error::Refusal,
     netlink,
     store::{Progress, Record, Store},
+    uplinks::Uplinks,
 };
 
 mod learned;
+mod routes;
+
+pub use routes::Question;
+use routes::Routes;
 
 /// Changes of mappings that somebody who watches may be behind.
 const CHANGES: usize = 4096;
@@ -87,7 +92,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct Owner {
     config: Config,
-    uplinks: Vec<(InterfaceName, u32)>,
+    /// What is underneath.
+    pub uplinks: Uplinks,
     datapath: Datapath,
     store: Store,
     mtu: u32,
@@ -102,6 +108,7 @@ pub struct Owner {
     holders: BTreeMap<Identifier, ContainerName>,
     /// What the programs know each locator to belong to.
     locators: BTreeMap<LocatorKey, LocatorValue>,
+    routes: Routes,
 }
 
 impl Owner {
@@ -113,7 +120,7 @@ impl Owner {
     /// program is attached yet.
     pub fn new(
         config: Config,
-        uplinks: Vec<(InterfaceName, u32)>,
+        uplinks: Uplinks,
         mut datapath: Datapath,
         store: Store,
         mtu: u32,
@@ -127,6 +134,9 @@ impl Owner {
         tell_of_stale(stale);
         // Those of an agent that was killed do not listen any more.
         datapath.tables.want_events(Duration::ZERO)?;
+        // What it knew of the routes may be otherwise by now.
+        datapath.tables.set_plain(false)?;
+        let routes = Routes::new(config.uplinks.len());
         Ok(Self {
             config,
             uplinks,
@@ -141,6 +151,7 @@ impl Owner {
             containers: BTreeMap::new(),
             holders: BTreeMap::new(),
             locators: desired.locators,
+            routes,
         })
     }
 
@@ -219,8 +230,8 @@ impl Owner {
 
     /// Has the uplinks run the program.
     pub fn attach_uplinks(&mut self) -> Result<(), Refusal> {
-        for (uplink, index) in &self.uplinks {
-            self.datapath.attach(uplink, *index, Role::Uplink)?;
+        for (uplink, index) in self.uplinks.iter() {
+            self.datapath.attach(uplink, index, Role::Uplink)?;
         }
         Ok(())
     }
@@ -408,6 +419,8 @@ impl Owner {
             source: self.config.source,
             path: self.config.path,
             uplinks: self.config.uplinks.clone(),
+            uplink_states: self.uplinks.states(),
+            routes_asked: self.routes.asked.clone(),
             hook: self.datapath.hook(),
             mtu: self.mtu,
             containers: self.containers().len(),

@@ -57,6 +57,8 @@ pub fn run(ctx: &TcContext) -> Conclusion {
                 sent: fate,
                 store: Fate::EgressStoreFailed,
                 route: Fate::EgressNoRoute,
+                prohibited: Fate::EgressProhibited,
+                elsewhere: Fate::EgressNotUplink,
                 size: Fate::EgressTooBig,
             };
             verdict::send(ctx, config, &header, &rewrite, fates)

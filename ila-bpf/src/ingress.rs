@@ -64,6 +64,8 @@ pub fn run(ctx: &TcContext) -> Conclusion {
                 sent: fate,
                 store: STORE_FAILED,
                 route: Fate::IngressNoRoute,
+                prohibited: Fate::IngressProhibited,
+                elsewhere: Fate::IngressNotUplink,
                 size: Fate::IngressTooBig,
             };
             verdict::send(ctx, config, &header, &rewrite, fates)

@@ -43,6 +43,9 @@ const SOURCE: usize = ETHERNET + 8;
 const DESTINATION: usize = ETHERNET + 24;
 const PAYLOAD: usize = ETHERNET + IPV6;
 
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
 const QUOTE: usize = PAYLOAD + icmp::HEADER;
 
 /// Why there is no IPv6 header.
@@ -123,8 +126,6 @@ pub struct Flow {
 /// The flow that the packet is part of.
 #[inline(always)]
 pub fn flow(ctx: &TcContext, header: &Header) -> Flow {
-    const TCP: u8 = 6;
-    const UDP: u8 = 17;
     let mut label: [u8; 4] = read(ctx, ETHERNET).unwrap_or_default();
     label[0] &= 0xf;
     let mut flow = Flow { label, protocol: header.next_header, ports: Default::default() };
@@ -132,6 +133,38 @@ pub fn flow(ctx: &TcContext, header: &Header) -> Flow {
         flow.ports = read(ctx, PAYLOAD).unwrap_or_default();
     }
     flow
+}
+
+/// Whether the packet is going to be several on the wire.
+#[inline(always)]
+pub fn is_aggregated(ctx: &TcContext) -> bool {
+    segment(ctx) != 0
+}
+
+/// Bytes from the IPv6 header on; of an aggregated packet, those of each of the
+/// packets that it is going to be. Behind extension headers, and for protocols
+/// other than TCP and UDP, these are longer than is said here.
+#[inline(always)]
+pub fn length(ctx: &TcContext, header: &Header) -> u16 {
+    const DATA_OFFSET: usize = PAYLOAD + 12;
+    let payload = segment(ctx);
+    if payload == 0 {
+        return (ctx.len() as usize).saturating_sub(ETHERNET) as u16;
+    }
+    let upper = match header.next_header {
+        TCP => read(ctx, DATA_OFFSET).map_or(0, |offset: u8| u32::from(offset >> 4) * 4),
+        UDP => 8,
+        _ => 0,
+    };
+    (IPV6 as u32 + upper + payload) as u16
+}
+
+/// Bytes of payload in each packet that an aggregated one is going to be; zero
+/// for any other.
+#[inline(always)]
+fn segment(ctx: &TcContext) -> u32 {
+    // SAFETY: the context is valid for as long as the program runs.
+    unsafe { (*ctx.skb.skb).gso_size }
 }
 
 /// The `ICMPv6` type, for a packet whose next header says that it has one.

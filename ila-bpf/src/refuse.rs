@@ -50,7 +50,7 @@ fn refuse(ctx: &TcContext, from_container: bool, error: icmp::Error) -> Option<i
         let from = config.address()?;
         let to = way_back(ctx, config, header.source)?;
         let flow = Flow { protocol: icmp::NEXT_HEADER, ..Flow::default() };
-        (from, to, Some(route::choose(ctx, config, (from, to), flow)?))
+        (from, to, Some(route::ask(ctx, config, (from, to), flow, icmp::LARGEST).ok()?))
     };
     // Last, so that what could not have been sent takes nothing from the rest.
     if !state::may_send_error(ctx) {

@@ -67,6 +67,9 @@ static ILA_COUNTS: PerCpuHashMap<u32, InterfaceCounts> =
 static ILA_WANTED: Array<u64> = Array::with_max_entries(1, 0);
 
 #[map]
+static ILA_PLAIN: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
 static ILA_MISSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
@@ -182,6 +185,14 @@ pub fn report(ctx: &TcContext, fate: Fate) {
         // SAFETY: this CPU's value, as in `counts`.
         unsafe { *missed += 1 };
     }
+}
+
+/// Whether the routes to all locators are known to be plain.
+#[inline(always)]
+pub fn are_routes_plain() -> bool {
+    // SAFETY: the pointer is to the map's one value, which the agent writes at
+    // the same time; one that is late by a packet does no harm.
+    ILA_PLAIN.get_ptr(0).is_some_and(|plain| unsafe { plain.read_volatile() } != 0)
 }
 
 /// Whether anybody listens to events. The clock is looked at only if somebody

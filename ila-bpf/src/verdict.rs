@@ -52,7 +52,11 @@ pub struct Fates {
     pub store: Fate,
     /// There is no route.
     pub route: Fate,
-    /// The link carries only less.
+    /// There is not to be one.
+    pub prohibited: Fate,
+    /// There is one that leads to no uplink.
+    pub elsewhere: Fate,
+    /// The way carries only less.
     pub size: Fate,
 }
 
@@ -113,6 +117,13 @@ pub fn send(
     let route = match route::find(ctx, config, header, rewrite) {
         Ok(route) => route,
         Err(NoRoute::None) => return (Action::Refuse(icmp::Error::NO_ROUTE), fates.route),
+        Err(NoRoute::Elsewhere) => {
+            return (Action::Refuse(icmp::Error::NO_ROUTE), fates.elsewhere);
+        }
+        Err(NoRoute::Prohibited) => {
+            return (Action::Refuse(icmp::Error::PROHIBITED), fates.prohibited);
+        }
+        Err(NoRoute::Blackhole) => return (Action::Drop, fates.prohibited),
         Err(NoRoute::TooBig(mtu)) => {
             return (Action::Refuse(icmp::Error::packet_too_big(mtu)), fates.size);
         }

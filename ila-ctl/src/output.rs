@@ -11,7 +11,7 @@ use ila_authority::Summary;
 use ila_proto::api::{
     CertificateStatus, Container, ContainerList, CounterList, Domain, DroppedPacket, Hook, Mapping,
     MappingChange, MappingList, MappingOrigin, MappingSource, MeshStatus, Node, NodeList,
-    NodeState, Party, Status, Versioned,
+    NodeState, Party, Status, Uplink, UplinkState, Versioned,
 };
 use serde::Serialize;
 
@@ -287,7 +287,11 @@ impl Tabular for Status {
         let each = |text: fn(&Domain) -> String| {
             domains.iter().map(|domain| text(domain)).collect::<Vec<_>>().join(" ")
         };
-        let uplinks: Vec<_> = self.uplinks.iter().map(ToString::to_string).collect();
+        // An agent of an earlier version says no more than their names.
+        let mut uplinks: Vec<_> = self.uplink_states.iter().map(uplink).collect();
+        if uplinks.is_empty() {
+            uplinks = self.uplinks.iter().map(ToString::to_string).collect();
+        }
         let mut table = pairs([
             ("node", self.node.to_string()),
             ("version", self.version.clone()),
@@ -296,7 +300,8 @@ impl Tabular for Status {
             ("checksum mode", self.checksum_mode.name().to_owned()),
             ("sources", self.source.name().to_owned()),
             ("path", self.path.name().to_owned()),
-            ("uplinks", uplinks.join(" ")),
+            ("uplinks", uplinks.join(", ")),
+            ("routes", routes(self.routes_asked.as_deref())),
             ("attached by", hook(self.hook).to_owned()),
             ("mtu", self.mtu.to_string()),
             ("containers", self.containers.to_string()),
@@ -396,6 +401,20 @@ fn seconds(seconds: u64) -> String {
 
 fn micros(micros: u64) -> String {
     format!("{}.{:02} ms", micros / 1000, micros % 1000 / 10)
+}
+
+fn uplink(uplink: &Uplink) -> String {
+    let Uplink { interface, state, seconds } = uplink;
+    match state {
+        UplinkState::Up => format!("{interface} up"),
+        UplinkState::NoCarrier => format!("{interface} no carrier for {seconds} s"),
+        UplinkState::Down => format!("{interface} down for {seconds} s"),
+        UplinkState::Gone => format!("{interface} gone for {seconds} s"),
+    }
+}
+
+fn routes(asked: Option<&str>) -> String {
+    asked.map_or("plain".to_owned(), |reason| format!("asked for each packet: {reason}"))
 }
 
 const fn hook(hook: Hook) -> &'static str {

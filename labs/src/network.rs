@@ -28,10 +28,12 @@ pub const UNDERLAY: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0
 const EVERYWHERE: [(&str, &str); 2] =
     [("net/ipv6/conf/all/accept_dad", "0"), ("net/ipv6/conf/default/accept_dad", "0")];
 
-/// Settings of those that forward. Of several links to one place only those
-/// count that stand, which elsewhere a routing protocol sees to.
-const FORWARDING: [(&str, &str); 3] = [
-    ("net/ipv6/conf/all/forwarding", "1"),
+/// A setting of those that forward.
+const FORWARDING: (&str, &str) = ("net/ipv6/conf/all/forwarding", "1");
+
+/// Settings of the router. Of several links to one host only those count that
+/// stand, which elsewhere a routing protocol sees to.
+const STANDING: [(&str, &str); 2] = [
     ("net/ipv6/conf/all/ignore_routes_with_linkdown", "1"),
     ("net/ipv6/conf/default/ignore_routes_with_linkdown", "1"),
 ];
@@ -47,7 +49,8 @@ const CONGESTION_CONTROLS: [&str; 2] = ["cubic", "reno"];
 /// Sets what a node's namespace needs; to be called on a thread in it.
 pub fn settle(kind: NodeKind) -> Result<(), Error> {
     let forwarding = (kind != NodeKind::Container).then_some(FORWARDING);
-    for (key, value) in EVERYWHERE.into_iter().chain(forwarding.into_iter().flatten()) {
+    let standing = (kind == NodeKind::Router).then_some(STANDING).into_iter().flatten();
+    for (key, value) in EVERYWHERE.into_iter().chain(forwarding).chain(standing) {
         set(key, value)?;
     }
     let [best, other] = CONGESTION_CONTROLS;

@@ -15,7 +15,7 @@ pub use fate::{FATE_SLOTS, Fate, Outcome};
 /// Changes with every layout, name or meaning in this module. Object and agent
 /// are built together; the number is for what outlives an agent, and stands in
 /// the path of what is pinned.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// The program on a container's host-side interface: container → uplink.
 pub const PROGRAM_EGRESS: &str = "ila_egress";
@@ -34,6 +34,10 @@ pub const MAP_COUNTS: &str = "ILA_COUNTS";
 /// `u64`, nanoseconds of `CLOCK_MONOTONIC`, zero for none at all. Only the agent
 /// writes it; what one that is gone has written is over by itself.
 pub const MAP_WANTED: &str = "ILA_WANTED";
+/// The array whose one entry, a `u64`, is not zero if the routes to all locators
+/// are known to be plain: by the one uplink, and as wide as that. What is sent
+/// there need not be asked for then. Only the agent writes it.
+pub const MAP_PLAIN: &str = "ILA_PLAIN";
 /// The per-CPU array whose one entry, a `u64`, counts events for which the ring
 /// buffer had no room. Only the programs write it.
 pub const MAP_MISSED: &str = "ILA_MISSED";
@@ -275,8 +279,8 @@ pub struct FateCount {
 /// What one CPU keeps of one interface.
 ///
 /// ```text
-///  0            768               776             784
-///  | fates (48) | second of error | errors in it |
+///  0            1024              1032            1040
+///  | fates (64) | second of error | errors in it |
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -326,7 +330,7 @@ const _: () = {
     assert!(size_of::<LocatorSpace>() == 16);
     assert!(size_of::<HostConfig>() == 232);
     assert!(size_of::<FateCount>() == 16);
-    assert!(size_of::<InterfaceCounts>() == 784);
+    assert!(size_of::<InterfaceCounts>() == 1040);
     assert!(size_of::<Event>() == 48);
 };
 

@@ -291,6 +291,31 @@ pub enum Hook {
     Clsact,
 }
 
+/// Whether packets can leave by an uplink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UplinkState {
+    /// As far as the host can tell.
+    Up,
+    /// No: nothing is connected to it, or what is there is off.
+    NoCarrier,
+    /// No: it is set down.
+    Down,
+    /// No: the host has no such interface any more, or another one by its name.
+    Gone,
+}
+
+/// How an uplink is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Uplink {
+    /// Its name.
+    pub interface: InterfaceName,
+    /// Its state.
+    pub state: UplinkState,
+    /// Seconds since the agent has known it to be so.
+    pub seconds: u64,
+}
+
 /// What the agent is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
@@ -315,6 +340,13 @@ pub struct Status {
     pub path: Path,
     /// The underlay interfaces.
     pub uplinks: Vec<InterfaceName>,
+    /// How they are, in the same order.
+    #[serde(default)]
+    pub uplink_states: Vec<Uplink>,
+    /// Why the programs ask the kernel for the route of each packet that leaves;
+    /// absent if the routes to all locators are known to be plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes_asked: Option<String>,
     /// How the programs are attached to all interfaces.
     pub hook: Hook,
     /// The largest packet that containers may send, in bytes.

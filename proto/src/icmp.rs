@@ -13,9 +13,12 @@ pub const NEXT_HEADER: u8 = 58;
 /// Bytes before the quoted packet.
 pub const HEADER: usize = 8;
 
-/// Bytes of a packet that are quoted at most: with both headers before them
-/// they fill the smallest MTU (RFC 4443, section 2.4 c).
-pub const MAX_QUOTE: usize = 1280 - 40 - HEADER;
+/// Bytes of an error at most, from its IPv6 header on: the smallest MTU
+/// (RFC 4443, section 2.4 c).
+pub const LARGEST: u16 = 1280;
+
+/// Bytes of a packet that are quoted at most, with both headers before them.
+pub const MAX_QUOTE: usize = LARGEST as usize - 40 - HEADER;
 
 /// The hop limit that errors start with.
 const HOP_LIMIT: u8 = 64;
@@ -33,6 +36,8 @@ pub struct Error(u64);
 impl Error {
     /// No route to destination.
     pub const NO_ROUTE: Self = Self::new(1, 0);
+    /// Communication with destination administratively prohibited.
+    pub const PROHIBITED: Self = Self::new(1, 1);
     /// Address unreachable.
     pub const ADDRESS_UNREACHABLE: Self = Self::new(1, 3);
     /// Hop limit exceeded in transit.

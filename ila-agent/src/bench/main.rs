@@ -3,6 +3,9 @@
 
 mod clock;
 mod layouts;
+#[path = "../../tests/kernel/network.rs"]
+#[expect(dead_code, reason = "tests change it, for which there is no need here")]
+mod network;
 mod output;
 mod packet;
 mod programs;
@@ -10,12 +13,18 @@ mod table;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 use ila_proto::abi::MAX_MAPPINGS;
 use serde::Serialize;
 
-use crate::{clock::Bench, layouts::Layout, output::Print as _, programs::Cost, table::Table};
+use crate::{
+    clock::Bench, layouts::Layout, network::Network, output::Print as _, programs::Cost,
+    table::Table,
+};
+
+/// What the link carries that packets are made to leave by.
+const MTU: u32 = 1500;
 
 /// The fixed mappings that the table has room for beside the random ones.
 const FIXED: u32 = 16;
@@ -83,6 +92,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
+    let _network = Network::enter(MTU).context("no network of its own: is it run as root?")?;
     let bench = Bench::new(args.repeat, args.rounds)?;
     let mut report = Report {
         kernel: clock::line_of("/proc/sys/kernel/osrelease", "")?,

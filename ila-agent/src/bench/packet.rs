@@ -15,6 +15,8 @@ use ila_proto::{
     translate::{ChecksumMode, to_ila},
 };
 
+use crate::network::UPLINK;
+
 const MODE: ChecksumMode = ChecksumMode::NeutralMap;
 const SIR: SirPrefix = SirPrefix::from_bits(0xfd00_0db8_0000_0001);
 const HERE: Locator = Locator::from_bits(0x2001_0db8_000a_0001);
@@ -57,9 +59,10 @@ pub fn host(object: &[u8], sources: SourceMode) -> Result<Loaded> {
         to_sir: MODE.to_sir_delta(SIR, HERE).value(),
         padding: 0,
     };
-    config.uplinks[0] = Uplink { interface: INTERFACE, mac: [2, 0, 0, 0, 0, 1], padding: 0 };
+    config.uplinks[0] = Uplink { interface: UPLINK, mac: [2, 0, 0, 0, 0, 1], padding: 0 };
     let mut host = Loaded::of_object(&config, object)?;
     host.tables.count(INTERFACE)?;
+    host.tables.set_plain(true)?;
     for locator in [HERE, THERE] {
         let to_sir = MODE.to_sir_delta(SIR, locator).value();
         let value = LocatorValue { domain: 0, to_sir, padding: 0 };

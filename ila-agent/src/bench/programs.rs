@@ -56,58 +56,15 @@ pub fn measure(bench: &Bench, mappings: u32, report: &mut Report) -> Result<()> 
     let mut stay = host(BENCH_OBJECT, SourceMode::Sir)?;
     let mut leave = host(BENCH_OBJECT, SourceMode::Locator)?;
     let mut here = host(BENCH_OBJECT, SourceMode::Sir)?;
+    let mut asking = host(BENCH_OBJECT, SourceMode::Sir)?;
+    asking.tables.set_plain(false)?;
+    table::fill(&mut asking, mappings, Where::There)?;
     let loads = [
         table::fill(&mut stay, mappings, Where::There)?,
         table::fill(&mut leave, mappings, Where::There)?,
         table::fill(&mut here, mappings, Where::Here)?,
     ];
-    let ways = [
-        Way {
-            name: "egress, to another host",
-            host: &stay,
-            sample: packet::leaving(),
-            program: PROGRAM_EGRESS,
-            reset: PROGRAM_RESET,
-            fate: Fate::EgressTranslated,
-            goal: Some(25.0),
-        },
-        Way {
-            name: "egress, with its locator as source",
-            host: &leave,
-            sample: packet::leaving(),
-            program: PROGRAM_EGRESS,
-            reset: PROGRAM_RESET,
-            fate: Fate::EgressTranslated,
-            goal: None,
-        },
-        Way {
-            name: "egress, to the same host",
-            host: &here,
-            sample: packet::leaving(),
-            program: PROGRAM_EGRESS,
-            reset: PROGRAM_RESET,
-            fate: Fate::EgressLocal,
-            goal: None,
-        },
-        Way {
-            name: "ingress, from a SIR address",
-            host: &here,
-            sample: packet::arriving(),
-            program: PROGRAM_INGRESS,
-            reset: PROGRAM_RESET,
-            fate: Fate::IngressRestored,
-            goal: Some(20.0),
-        },
-        Way {
-            name: "ingress, from a locator",
-            host: &leave,
-            sample: packet::arriving_from_locator(),
-            program: PROGRAM_INGRESS_SOURCE,
-            reset: PROGRAM_RESET_SOURCE,
-            fate: Fate::IngressRestored,
-            goal: None,
-        },
-    ];
+    let ways = ways([&stay, &leave, &here, &asking]);
     let solicitation = Way {
         name: "neighbour solicitation",
         host: &stay,
@@ -148,6 +105,68 @@ pub fn measure(bench: &Bench, mappings: u32, report: &mut Report) -> Result<()> 
     (report.empty, report.resolution) = (medians.empty, medians.resolution);
     report.table = Some(table::measure([stay, leave, here], mappings, loads)?);
     Ok(())
+}
+
+/// The ways of packets, by the hosts that they are measured on: the destination
+/// elsewhere, with the host's locator as source, here, and elsewhere again by a
+/// route that has to be asked for.
+fn ways([stay, leave, here, asking]: [&Loaded; 4]) -> [Way<'_>; 6] {
+    [
+        Way {
+            name: "egress, to another host",
+            host: stay,
+            sample: packet::leaving(),
+            program: PROGRAM_EGRESS,
+            reset: PROGRAM_RESET,
+            fate: Fate::EgressTranslated,
+            goal: Some(25.0),
+        },
+        Way {
+            name: "egress, to another host, the route asked for",
+            host: asking,
+            sample: packet::leaving(),
+            program: PROGRAM_EGRESS,
+            reset: PROGRAM_RESET,
+            fate: Fate::EgressTranslated,
+            goal: None,
+        },
+        Way {
+            name: "egress, with its locator as source",
+            host: leave,
+            sample: packet::leaving(),
+            program: PROGRAM_EGRESS,
+            reset: PROGRAM_RESET,
+            fate: Fate::EgressTranslated,
+            goal: None,
+        },
+        Way {
+            name: "egress, to the same host",
+            host: here,
+            sample: packet::leaving(),
+            program: PROGRAM_EGRESS,
+            reset: PROGRAM_RESET,
+            fate: Fate::EgressLocal,
+            goal: None,
+        },
+        Way {
+            name: "ingress, from a SIR address",
+            host: here,
+            sample: packet::arriving(),
+            program: PROGRAM_INGRESS,
+            reset: PROGRAM_RESET,
+            fate: Fate::IngressRestored,
+            goal: Some(20.0),
+        },
+        Way {
+            name: "ingress, from a locator",
+            host: leave,
+            sample: packet::arriving_from_locator(),
+            program: PROGRAM_INGRESS_SOURCE,
+            reset: PROGRAM_RESET_SOURCE,
+            fate: Fate::IngressRestored,
+            goal: None,
+        },
+    ]
 }
 
 impl Way<'_> {

@@ -17,8 +17,8 @@ use aya::{
 };
 use ila_proto::abi::{
     FATE_SLOTS, FateCount, GONE_INTERFACES, InterfaceCounts, Layout, LocatorKey, LocatorValue,
-    MAP_COUNTS, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAP_MISSED, MAP_WANTED, MAX_LOCATORS,
-    MAX_MAPPINGS, MappingKey, MappingValue, Place,
+    MAP_COUNTS, MAP_EVENTS, MAP_LOCATORS, MAP_MAPPINGS, MAP_MISSED, MAP_PLAIN, MAP_WANTED,
+    MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, Place,
 };
 use nix::time::ClockId;
 
@@ -33,14 +33,15 @@ pub struct Tables {
     locators: HashMap<MapData, Plain<LocatorKey>, Plain<LocatorValue>>,
     counts: PerCpuHashMap<MapData, u32, Plain<InterfaceCounts>>,
     wanted: Array<MapData, u64>,
+    plain: Array<MapData, u64>,
     missed: PerCpuArray<MapData, u64>,
     events: Option<MapData>,
 }
 
 impl Tables {
     /// The names of all tables.
-    pub const NAMES: [&str; 6] =
-        [MAP_MAPPINGS, MAP_LOCATORS, MAP_COUNTS, MAP_WANTED, MAP_MISSED, MAP_EVENTS];
+    pub const NAMES: [&str; 7] =
+        [MAP_MAPPINGS, MAP_LOCATORS, MAP_COUNTS, MAP_WANTED, MAP_PLAIN, MAP_MISSED, MAP_EVENTS];
 
     /// Those of programs that were just loaded.
     pub fn of(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
@@ -56,6 +57,7 @@ impl Tables {
             locators: open(MAP_LOCATORS)?.try_into().map_err(error(MAP_LOCATORS))?,
             counts: open(MAP_COUNTS)?.try_into().map_err(error(MAP_COUNTS))?,
             wanted: open(MAP_WANTED)?.try_into().map_err(error(MAP_WANTED))?,
+            plain: open(MAP_PLAIN)?.try_into().map_err(error(MAP_PLAIN))?,
             missed: open(MAP_MISSED)?.try_into().map_err(error(MAP_MISSED))?,
             events: match open(MAP_EVENTS)? {
                 Map::RingBuf(data) => Some(data),
@@ -202,6 +204,12 @@ impl Tables {
         let until = if lasting.is_zero() { 0 } else { until.as_nanos() };
         let until = u64::try_from(until).unwrap_or(u64::MAX);
         self.wanted.set(0, until, 0).map_err(error(MAP_WANTED))
+    }
+
+    /// Says whether the routes to all locators are plain; if not, the programs
+    /// ask the kernel for the route of each packet.
+    pub fn set_plain(&mut self, is_plain: bool) -> Result<(), DatapathError> {
+        self.plain.set(0, u64::from(is_plain), 0).map_err(error(MAP_PLAIN))
     }
 
     /// How many events there was no room for, ever.

@@ -117,6 +117,7 @@ impl Owner {
             if entries > room as usize {
                 return Err(DatapathError::Full { map: MAP_LOCATORS, room, entries });
             }
+            self.routes_may_have_changed()?;
             let value = belonging(&self.config, domain, locator);
             self.datapath.tables.set_locator(locator.into(), value)?;
             self.locators.insert(locator.into(), value);
@@ -136,6 +137,9 @@ impl Owner {
         let locators = possible.map(|&(domain, locator)| (locator, domain)).collect();
         let former = std::mem::replace(&mut self.learned, Learned { mappings, locators });
         let desired = Desired::of(&self.config, &self.learned);
+        if desired.locators != self.locators {
+            self.routes_may_have_changed()?;
+        }
         let stale = self.datapath.tables.set_elsewhere(&desired.locators, &desired.mappings)?;
         super::tell_of_stale(stale);
         self.locators = desired.locators;

@@ -45,15 +45,19 @@ const ERRORS: u64 = 45;
 /// millisecond: a quarter for running it, the rest for making it up.
 const FEWER: u64 = 300_000;
 
-/// So many packets meet every fate but these, which take a choice of routes, a
-/// header cut short or a kernel that refuses.
+/// So many packets meet every fate but these, which take other routes, a header
+/// cut short or a kernel that refuses.
 const ENOUGH: u64 = 200_000;
-const NEVER_MET: [Fate; 7] = [
+const NEVER_MET: [Fate; 11] = [
     Fate::EgressNoRoute,
+    Fate::EgressProhibited,
+    Fate::EgressNotUplink,
     Fate::EgressTruncated,
     Fate::EgressStoreFailed,
     Fate::NdpReplyFailed,
     Fate::IngressNoRoute,
+    Fate::IngressProhibited,
+    Fate::IngressNotUplink,
     Fate::IngressTruncated,
     Fate::IngressStoreFailed,
 ];

@@ -3,15 +3,11 @@
 use std::net::Ipv6Addr;
 
 use ila_agent::datapath::Role;
-use ila_proto::{
-    abi::{Fate, Uplink},
-    addr::Address,
-    translate::ChecksumMode,
-};
+use ila_proto::{abi::Fate, addr::Address, translate::ChecksumMode};
 
 use crate::harness::{
-    ADDRESS, BESIDE, DROP, ETHERNET, Host, IPV6, LOCAL, OTHER_MAC, PASS, PAYLOAD, REDIRECT, REMOTE,
-    TEST_INTERFACE, address, echo, redirected, tcp, udp, with_hop_limit,
+    ADDRESS, BESIDE, DROP, ETHERNET, Host, IPV6, LOCAL, OTHER_MAC, PASS, REDIRECT, REMOTE, address,
+    echo, tcp, udp, with_hop_limit,
 };
 
 const ROUTER: &str = "2606:4700::1111";
@@ -235,23 +231,6 @@ fn the_last_hop_and_unknown_identifiers_go_nowhere() {
         let outcome = host.run_resizing(role, &packet);
         assert_eq!((outcome.action, outcome.fate), (REDIRECT, fate), "{to}");
     }
-}
-
-/// The test's network has no routes; with one uplink the kernel looks for one
-/// later.
-#[test]
-fn with_a_choice_of_uplinks_a_packet_needs_a_route() {
-    let host = Host::with(ChecksumMode::NeutralMap, |config| {
-        config.uplinks[1] = Uplink { interface: TEST_INTERFACE + 1, ..config.uplinks[0] };
-    });
-    let sent = udp(host.sir(LOCAL), host.sir(REMOTE), b"x");
-    let outcome = host.run_resizing(Role::Container, &sent);
-    assert_eq!((outcome.action, outcome.fate), (REDIRECT, Fate::EgressNoRoute));
-    assert_eq!(outcome.packet[PAYLOAD..PAYLOAD + 2], [1, 0]);
-    // Nor is there a way back.
-    let arriving = redirected(&sent, host.ila(REMOTE, host.here));
-    let given = untouched(&host, Role::Uplink, &arriving);
-    assert_eq!(given, (DROP, Fate::IngressNoRoute));
 }
 
 /// Only the fixed header is looked at.

@@ -1,10 +1,9 @@
 //! A loaded pair of programs, packets for it, and what became of them.
 
 use std::{
-    cell::Cell,
     io::{self, Write as _},
     net::Ipv6Addr,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::BorrowedFd,
     sync::OnceLock,
 };
 
@@ -22,10 +21,10 @@ use ila_proto::{
     forward::{Path, SourceMode},
     translate::{ChecksumMode, to_ila},
 };
-use nix::libc;
 
 use crate::{
     model::World,
+    network::{Network, UPLINK},
     probe::{Probe, Sum},
 };
 
@@ -48,7 +47,7 @@ pub const HOST_MAC: [u8; 6] = [0; 6];
 /// The loopback interface, which PROG_TEST_RUN takes if it is told nothing.
 pub const TEST_INTERFACE: u32 = 1;
 
-/// What the uplink, which is that interface as well, carries at most.
+/// What the link to other hosts carries at most.
 pub const TEST_MTU: u32 = 1400;
 
 /// What the programs give back (`linux/pkt_cls.h`).
@@ -111,14 +110,16 @@ impl Host {
         let [here, there] = [HERE, THERE].map(|text| text.parse::<Locator>().expect("a locator"));
         let sir: SirPrefix = SIR.parse().expect("a SIR prefix");
         let address = Address::from(address(ADDRESS));
-        own_network();
+        with_network(|_| Ok(()));
         let mut config = HostConfig {
             address: [address.high, address.low],
             checksum_mode: mode.number(),
             ..HostConfig::default()
         };
         config.domains[0] = domain(mode, sir, here);
-        config.uplinks[0] = Uplink { interface: TEST_INTERFACE, mac: UPLINK_MAC, padding: 0 };
+        let uplink = |interface| Uplink { interface, mac: UPLINK_MAC, padding: 0 };
+        // What packets leave by is never what the test run lets them come in by.
+        [config.uplinks[0], config.uplinks[1]] = [TEST_INTERFACE, UPLINK].map(uplink);
         change(&mut config);
         let programs = Loaded::new(&config)
             .expect("the programs load; this needs root, see `cargo xtask test --help`");
@@ -406,26 +407,15 @@ pub fn domain(mode: ChecksumMode, sir: SirPrefix, locator: Locator) -> Domain {
     }
 }
 
-/// Gives the thread a network of its own, once: PROG_TEST_RUN takes the loopback
-/// interface of the caller's, which then has the MTU that tests count on, and no
-/// routes.
-fn own_network() {
-    thread_local!(static IS_DONE: Cell<bool> = const { Cell::new(false) });
+/// What `work` makes of the network of this thread, which has one of its own:
+/// PROG_TEST_RUN takes the loopback interface of the caller's.
+pub fn with_network<T>(work: impl FnOnce(&Network) -> io::Result<T>) -> T {
+    thread_local!(static NETWORK: io::Result<Network> = Network::enter(TEST_MTU));
 
-    if IS_DONE.replace(true) {
-        return;
-    }
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("this needs root");
-    let socket = std::net::UdpSocket::bind("[::]:0").expect("a socket needs no interface");
-    // SAFETY: all zeroes are a value of the structure.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = libc::c_char::try_from(*from).expect("it is ASCII");
-    }
-    request.ifr_ifru.ifru_mtu = TEST_MTU.cast_signed();
-    // SAFETY: the request is what this call reads, and lives across it.
-    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU as _, &raw mut request) };
-    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    NETWORK.with(|network| {
+        let network = network.as_ref().expect("this needs root, and a kernel with veth");
+        work(network).expect("the kernel takes it")
+    })
 }
 
 /// `CHECKSUM_COMPLETE` if the kernel has that check, else nothing; found out

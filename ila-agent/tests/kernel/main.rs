@@ -18,6 +18,8 @@ mod harness;
 mod model;
 mod monitor;
 mod ndp;
+mod network;
 mod owner;
 mod probe;
+mod routes;
 mod translation;

@@ -2,13 +2,12 @@
 //! those that they cannot tell of.
 
 use std::{
-    fs,
     os::fd::AsFd as _,
     thread,
     time::{Duration, Instant},
 };
 
-use aya::maps::{Array, Map, MapData, RingBuf};
+use aya::maps::{Map, MapData, RingBuf};
 use ila_agent::{
     datapath::{Events, Role, bpf},
     monitor::Monitor,
@@ -21,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     harness::{Host, address, udp},
-    owner::{Agent, BPF_DIR},
+    owner::{Agent, pinned_number},
 };
 
 /// How long anything here may take at most.
@@ -103,13 +102,7 @@ fn every_event_that_is_missed_is_counted() {
 
 /// Until when the programs make events, as they see it.
 fn wanted_until() -> u64 {
-    let layout = fs::read_dir(BPF_DIR).expect("it is made").next().expect("there is one");
-    let folders = fs::read_dir(layout.expect("it can be read").path()).expect("it is a folder");
-    let mut pins = folders.map(|it| it.expect("it can be read").path().join(MAP_WANTED));
-    let pin = pins.find(|pin| pin.exists()).expect("it is pinned");
-    let map = MapData::from_pin(pin).expect("it is a map");
-    let map: Array<_, u64> = Map::Array(map).try_into().expect("it is an array");
-    map.get(&0, 0).expect("it can be read")
+    pinned_number(MAP_WANTED)
 }
 
 async fn wait_until(what: &str, condition: impl Fn() -> bool) {

@@ -11,20 +11,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aya::maps::{Array, Map, MapData};
 use ila_agent::{
     config::Config,
     datapath::{Datapath, best_hook, bpf},
     desired::{Desired, Learned, host_config},
+    netlink::Interface,
     owner::Owner,
     store::Store,
+    uplinks::Uplinks,
 };
 use ila_proto::{
     abi::{
         Event, Fate, GONE_INTERFACES, LocatorKey, LocatorValue, MAP_EVENTS, MAP_LOCATORS,
-        MAP_MAPPINGS, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue, PROGRAM_EGRESS, Place,
+        MAP_MAPPINGS, MAP_PLAIN, MAX_LOCATORS, MAX_MAPPINGS, MappingKey, MappingValue,
+        PROGRAM_EGRESS, Place,
     },
     addr::{Address, Identifier, Locator, SirPrefix},
-    api::{AddContainer, Party},
+    api::{AddContainer, Party, UplinkState},
     checksum::ChecksumDelta,
     translate::{ChecksumMode, to_ila},
 };
@@ -37,7 +41,7 @@ use tempfile::TempDir;
 use crate::harness::{CONTAINER_MAC, TEST_INTERFACE, address, udp};
 
 /// A BPF file system of this thread's own.
-pub const BPF_DIR: &str = "/sys/fs/bpf/ila";
+const BPF_DIR: &str = "/sys/fs/bpf/ila";
 
 /// An agent's configuration and folders.
 pub struct Agent {
@@ -70,7 +74,7 @@ impl Agent {
 
     pub fn owner(&self, datapath: Datapath) -> Owner {
         let store = Store::open(self.runtime_dir.path()).expect("it can be made");
-        let owner = Owner::new(self.config.clone(), Vec::new(), datapath, store, 1500);
+        let owner = Owner::new(self.config.clone(), Uplinks::default(), datapath, store, 1500);
         owner.expect("the tables take it")
     }
 }
@@ -125,6 +129,52 @@ fn programs_are_not_taken_for_those_of_tables_that_they_do_not_use() {
     fs::rename(aside, folder).expect("it can be renamed");
     drop(agent.datapath());
     assert_ne!(fs::metadata(&program).expect("it is pinned").ino(), former, "made anew");
+}
+
+/// What the programs find in the table of that name, which has one number.
+pub fn pinned_number(table: &str) -> u64 {
+    let pin = pinned().into_values().find(|pin| pin.ends_with(table)).expect("it is pinned");
+    let map = MapData::from_pin(pin).expect("it is a map");
+    let map: Array<_, u64> = Map::Array(map).try_into().expect("it is an array");
+    map.get(&0, 0).expect("it can be read")
+}
+
+/// A look that has begun before a doubt says nothing of what came with it.
+#[test]
+fn only_what_was_found_since_the_last_doubt_counts() {
+    let agent =
+        Agent::new("[[mapping]]\nidentifier = \"2000:0:0:b1\"\nlocator = \"2001:db8:b:1::/64\"\n");
+    let mut datapath = agent.datapath();
+    // As one that was killed has left it.
+    datapath.tables.set_plain(true).expect("the map takes it");
+    let mut owner = agent.owner(datapath);
+    let uplink =
+        |index| Interface { index, mac: [2; 6], mtu: 1500, ethernet: true, state: UplinkState::Up };
+    let named = |name: &str, index| (name.parse().expect("a name"), uplink(index));
+    owner.uplinks = Uplinks::new([named("up0", 7)]);
+    let is_plain = |owner: &Owner| {
+        let plain = owner.status().routes_asked.is_none();
+        assert_eq!(pinned_number(MAP_PLAIN), u64::from(plain));
+        plain
+    };
+    assert!(!is_plain(&owner));
+    let first = owner.routes_in_question().expect("there is one uplink");
+    let locators: Vec<_> = first.ways.iter().map(|(it, from)| (it.to_string(), *from)).collect();
+    assert_eq!(locators, [("2001:db8:b:1::/64".to_owned(), address("fd00:db8:0:1::"))]);
+    owner.routes_found(first.turn, None).expect("the map takes it");
+    assert!(is_plain(&owner));
+    owner.routes_may_have_changed().expect("the map takes it");
+    assert!(!is_plain(&owner));
+    owner.routes_found(first.turn, None).expect("the map takes it");
+    assert!(!is_plain(&owner));
+    let second = owner.routes_in_question().expect("there is one uplink");
+    owner.routes_found(second.turn, Some("odd".to_owned())).expect("the map takes it");
+    assert_eq!(owner.status().routes_asked.as_deref(), Some("odd"));
+    assert!(!is_plain(&owner));
+    owner.routes_found(second.turn, None).expect("the map takes it");
+    assert!(is_plain(&owner));
+    owner.uplinks = Uplinks::new([named("up0", 7), named("up1", 8)]);
+    assert!(owner.routes_in_question().is_none());
 }
 
 fn there(bits: u64) -> MappingValue {

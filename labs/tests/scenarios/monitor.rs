@@ -20,7 +20,7 @@ use crate::{
 const NOBODY: &str = "fd00:db8:0:1:2000::99";
 
 /// `ila-ctl monitor`; killed if the test ends before it.
-struct Monitor(Child);
+pub struct Monitor(pub Child);
 
 impl Drop for Monitor {
     fn drop(&mut self) {

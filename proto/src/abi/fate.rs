@@ -3,7 +3,7 @@
 //! meets exactly one.
 
 /// Fates are numbered below this.
-pub const FATE_SLOTS: usize = 48;
+pub const FATE_SLOTS: usize = 64;
 
 /// What becomes of the packet, whatever the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +67,12 @@ fates! {
     EgressSource = 7, "egress-source", Dropped, "from a container, with a source address that is not its own";
     EgressLocator = 8, "egress-locator", Dropped, "from a container, straight to a locator, where only translation may send";
     EgressHopLimit = 9, "egress-hop-limit", Dropped, "from a container, hop limit used up; answered with time exceeded";
-    EgressTooBig = 10, "egress-too-big", Dropped, "from a container, larger than the uplink carries; answered with packet too big";
-    EgressNoRoute = 11, "egress-no-route", Dropped, "from a container, no route from here to the locator; answered with destination unreachable";
+    EgressTooBig = 10, "egress-too-big", Dropped, "from a container, larger than its way carries; answered with packet too big";
+    EgressNoRoute = 11, "egress-no-route", Dropped, "from a container, no route from here to the locator, or over an uplink only that is down; answered with destination unreachable";
     EgressTagged = 12, "egress-tagged", Dropped, "from a container, with the tag of a VLAN";
     EgressLinkLayer = 13, "egress-link-layer", Dropped, "from a container, in a frame to another link-layer address than the host's, or to many for one destination";
+    EgressProhibited = 14, "egress-prohibited", Dropped, "from a container, the host's routing forbids it: a route to the locator that is `prohibit` or `blackhole`, or forwarding turned off; answered with destination unreachable but for `blackhole`";
+    EgressNotUplink = 15, "egress-not-uplink", Dropped, "from a container, the route to the locator leads to none of the uplinks; answered with destination unreachable";
 
     NdpAnswered = 16, "ndp-answered", Answered, "neighbour solicitation answered in place";
     NdpUnknownTarget = 17, "ndp-unknown-target", Dropped, "neighbour solicitation for an address that is neither the gateway nor mapped";
@@ -92,11 +94,13 @@ fates! {
     IngressSir = 40, "ingress-sir", Passed, "from an uplink, to the SIR address of a container here, delivered as it is";
     IngressSource = 41, "ingress-source", Dropped, "from an uplink, with a source that no router hands on, or at a locator that does not hold its identifier";
     IngressHopLimit = 42, "ingress-hop-limit", Dropped, "from an uplink, hop limit used up; answered with time exceeded";
-    IngressNoRoute = 43, "ingress-no-route", Dropped, "from an uplink, to be sent on, no route from here to the locator; answered with destination unreachable";
+    IngressNoRoute = 43, "ingress-no-route", Dropped, "from an uplink, to be sent on, no route from here to the locator, or over an uplink only that is down; answered with destination unreachable";
     IngressTooBig = 44, "ingress-too-big", Dropped, "from an uplink, to be sent on, larger than the way carries; answered with packet too big";
     IngressTagged = 45, "ingress-tagged", Passed, "from an uplink, with the tag of a VLAN that is not the uplink's";
     IngressError = 46, "ingress-error", Passed, "from an uplink, ICMPv6 error, the packet quoted in it restored as well";
     IngressLinkLayer = 47, "ingress-link-layer", Passed, "from an uplink, in a frame to another link-layer address than the host's, or to many for one destination";
+    IngressProhibited = 48, "ingress-prohibited", Dropped, "from an uplink, to be sent on, the host's routing forbids it: a route to the locator that is `prohibit` or `blackhole`, or forwarding turned off; answered with destination unreachable but for `blackhole`";
+    IngressNotUplink = 49, "ingress-not-uplink", Dropped, "from an uplink, to be sent on, the route to the locator leads to none of the uplinks; answered with destination unreachable";
 }
 
 impl core::fmt::Display for Fate {
@@ -136,6 +140,8 @@ mod tests {
             (11, "egress-no-route"),
             (12, "egress-tagged"),
             (13, "egress-link-layer"),
+            (14, "egress-prohibited"),
+            (15, "egress-not-uplink"),
             (16, "ndp-answered"),
             (17, "ndp-unknown-target"),
             (18, "ndp-duplicate-probe"),
@@ -160,6 +166,8 @@ mod tests {
             (45, "ingress-tagged"),
             (46, "ingress-error"),
             (47, "ingress-link-layer"),
+            (48, "ingress-prohibited"),
+            (49, "ingress-not-uplink"),
         ];
         let now: Vec<_> = Fate::ALL.iter().map(|fate| (fate.number(), fate.name())).collect();
         assert_eq!(now, known);
