@@ -325,14 +325,11 @@ fn add_mesh(table: &mut Table, mesh: &MeshStatus) {
     row("news", format!("{taken} taken, {duplicates} duplicates, {repairs} repaired"));
     row("bytes", format!("{} sent, {} received", mesh.sent_bytes, mesh.received_bytes));
     if let Some(CertificateStatus { valid_until, renewal_failed, untimely }) = &mesh.certificate {
-        let mut text = format!("valid until {valid_until}");
-        if *untimely {
-            text += "; not valid by the clock of this host";
-        }
-        if let Some(reason) = renewal_failed {
-            text += &format!("; not renewed: {}", printable(reason));
-        }
-        row("certificate", text);
+        let untimely = if *untimely { "; not valid by the clock of this host" } else { "" };
+        let failed = renewal_failed.as_ref();
+        let failed = failed.map(|reason| format!("; not renewed: {}", printable(reason)));
+        let failed = failed.unwrap_or_default();
+        row("certificate", format!("valid until {valid_until}{untimely}{failed}"));
     }
     for rejected in &mesh.rejected {
         row("rejected", format!("{}: {}", rejected.count, rejected.reason));

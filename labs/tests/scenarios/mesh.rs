@@ -381,7 +381,7 @@ fn what_others_have_said_is_known_after_a_boot_without_them() {
     assert!(overlay.pings("c1", "c2") && overlay.pings("c1", "c3"));
 }
 
-/// Prints how long it takes; how often by ILA_ADDS.
+/// Prints how long it takes; how often by `ILA_ADDS`.
 #[test]
 fn a_container_is_reached_from_every_other_host_as_soon_as_it_is_added() {
     let adds = std::env::var("ILA_ADDS").map_or(20, |it| it.parse().expect("it is a number"));
