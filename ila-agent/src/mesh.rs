@@ -44,6 +44,9 @@ const WAITING: usize = 1024;
 const UNHANDLED: usize = 8;
 /// News that a watcher may be behind.
 const NEWS: usize = 4096;
+/// Between two attempts to store what this node says, on a disk that is full for
+/// one.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes that a link is given at once, so that what comes next is not behind
 /// much that is not urgent.
 const BATCH: usize = 1 << 16;
@@ -470,15 +473,29 @@ impl Runner {
         let (whole, store, inputs) =
             (saying.since(None), Arc::clone(&self.store), self.handle.inputs.clone());
         tokio::spawn(async move {
-            let position = whole.to;
-            let blocks = store.blocks();
-            let save = move || own::save(&*store, &whole);
-            let stored = if blocks { tokio::task::spawn_blocking(save).await } else { Ok(save()) };
-            match stored {
-                Ok(Ok(())) => drop(inputs.send(Input::Event(Event::Stored(position))).await),
-                Ok(Err(error)) => tracing::error!(%error, "nobody is told what was not stored"),
-                Err(error) => tracing::error!(%error, "BUG: storing has failed"),
+            let (position, mut failed) = (whole.to, 0);
+            let whole = Arc::new(whole);
+            loop {
+                let (store, whole) = (Arc::clone(&store), Arc::clone(&whole));
+                let blocks = store.blocks();
+                let save = move || own::save(&*store, &whole);
+                let stored =
+                    if blocks { tokio::task::spawn_blocking(save).await } else { Ok(save()) };
+                match stored {
+                    Ok(Ok(())) => break,
+                    Ok(Err(error)) if failed == 0 => {
+                        tracing::error!(%error, "nobody is told what is not stored; trying again");
+                    }
+                    Ok(Err(_)) => {}
+                    Err(error) => return tracing::error!(%error, "BUG: storing has failed"),
+                }
+                failed += 1;
+                tokio::time::sleep(STORE_AGAIN).await;
             }
+            if failed > 0 {
+                tracing::info!(failed, "what this node says is stored again");
+            }
+            let _ = inputs.send(Input::Event(Event::Stored(position))).await;
         });
     }
 }

@@ -14,6 +14,7 @@ use ila_proto::{
     gossip::{
         NodeId, Surroundings,
         claim::Subject,
+        holders::Held,
         mesh::{Effect, Mesh},
     },
 };
@@ -289,14 +290,28 @@ fn node<S: Surroundings>(mesh: &Mesh<S>, id: NodeId) -> Option<Node> {
     (id != mesh.me()).then(|| Node { id, locators, is_down: mesh.down().contains(&id) })
 }
 
-/// Where an identifier is, unless it is here or nowhere. A node that is down is
-/// where its containers are, as long as it is not hidden.
+/// Who has an identifier: of those that live, unless one that is down, and not
+/// hidden yet, has a better right. An agent that is down is no container that is
+/// down, and must not be a moment to take what is its.
+pub fn holder<S: Surroundings>(
+    mesh: &Mesh<S>,
+    subject: Subject,
+    hidden: &BTreeSet<NodeId>,
+) -> Option<Held> {
+    match (mesh.held(subject), mesh.held_despite(subject, hidden)) {
+        (Some(living), Some(any)) if any.standing > living.standing => Some(any),
+        (Some(living), _) => Some(living),
+        (None, any) => any,
+    }
+}
+
+/// Where an identifier is, unless it is here or nowhere.
 fn place<S: Surroundings>(
     mesh: &Mesh<S>,
     subject: Subject,
     hidden: &BTreeSet<NodeId>,
 ) -> Option<Locator> {
-    let held = mesh.held(subject).or_else(|| mesh.held_despite(subject, hidden))?;
+    let held = holder(mesh, subject, hidden)?;
     let locators = &mesh.certified(held.by).filter(|_| held.by != mesh.me())?.locators;
     locators.iter().find(|(sir, _)| sir.bits() == subject.sir_prefix).map(|(_, locator)| *locator)
 }

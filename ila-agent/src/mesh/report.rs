@@ -12,7 +12,7 @@ use ila_proto::{
     },
 };
 
-use super::{Membership, record};
+use super::{Membership, follow::holder, record};
 
 impl Membership {
     /// All nodes.
@@ -69,7 +69,7 @@ impl Membership {
         let attribute = move |mesh: &mut Mesh<_>| {
             let attributed = mappings.into_iter().map(|mapping| {
                 let subject = subject(&mapping);
-                let held = mesh.held(subject).or_else(|| mesh.held_despite(subject, &hidden));
+                let held = holder(mesh, subject, &hidden);
                 let named = held.and_then(|held| {
                     let certified = mesh.certified(held.by)?;
                     let locators = &certified.locators;
@@ -91,7 +91,7 @@ impl Membership {
     pub async fn origin(&self, subject: Subject, mapping: Option<Mapping>) -> MappingOrigin {
         let (hidden, now) = (self.following().hidden, self.mesh().now());
         let origin = self.mesh().ask(move |mesh| {
-            let held = mesh.held(subject);
+            let held = holder(mesh, subject, &hidden);
             let held = held.or_else(|| mesh.held_despite(subject, &BTreeSet::new()))?;
             let name = |id| mesh.certified(id).map(|it| it.name.clone());
             let right = match held.standing.right {

@@ -138,6 +138,65 @@ async fn nodes_that_know_one_come_to_know_all_and_what_they_hold() {
     nodes.iter().for_each(MeshHandle::close);
 }
 
+/// A node that is down for a moment is not one to take from.
+#[tokio::test]
+async fn what_a_node_has_by_right_stays_its_own_until_it_is_hidden() {
+    let world = World::new();
+    let first = world.start(1, &[]);
+    let seeds = [first.transport.address().expect("it listens")];
+    let (taker, observer) = (world.start(2, &seeds), world.start(3, &seeds));
+    claim(&first, 1, Some(Claim::default())).await;
+    sees(&observer, 1, true).await;
+    // Of the range that another one is the home of.
+    claim(&taker, 1, Some(Claim::default())).await;
+    let [owner, thief] = [1, 2].map(|node| key(node).public().node());
+    let subject = Subject::new(SIR, identifier(1));
+    first.close();
+    let is_taken = async {
+        let mut news = observer.watch();
+        loop {
+            let held = observer.ask(move |mesh| mesh.held(subject).map(|held| held.by)).await;
+            if held == Some(Some(thief)) {
+                break;
+            }
+            let _ = news.recv().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_taken).await.expect("of those that live it is the thief's");
+    let holders = observer.ask(move |mesh| {
+        let holder = |hidden: &[NodeId]| {
+            let hidden = hidden.iter().copied().collect();
+            follow::holder(mesh, subject, &hidden).map(|held| held.by)
+        };
+        [holder(&[]), holder(&[owner])]
+    });
+    assert_eq!(holders.await, Some([Some(owner), Some(thief)]));
+    [taker, observer].iter().for_each(MeshHandle::close);
+}
+
+/// A disk that was full for a while is no reason to be silent for ever.
+#[tokio::test]
+async fn what_could_not_be_stored_is_stored_and_said_when_it_can_be() {
+    let world = World::new();
+    let mesh = world.start(1, &[]);
+    sees(&mesh, 1, false).await;
+    // Where the file is written anew there is a folder.
+    let next = world.folder.path().join("n1").with_extension("next");
+    std::fs::create_dir(&next).expect("there is room");
+    claim(&mesh, 1, Some(Claim::default())).await;
+    let is_waiting = async {
+        while mesh.ask(|mesh| mesh.saying().is_some()).await != Some(true) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_waiting).await.expect("it has something to say");
+    let subject = Subject::new(SIR, identifier(1));
+    assert_eq!(mesh.ask(move |mesh| mesh.held(subject).is_some()).await, Some(false));
+    std::fs::remove_dir(&next).expect("it is there");
+    sees(&mesh, 1, true).await;
+    mesh.close();
+}
+
 #[tokio::test]
 async fn what_is_damaged_is_not_gone_on_with() {
     let world = World::new();
