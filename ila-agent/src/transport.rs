@@ -262,7 +262,13 @@ impl Transport {
                     return transport.not_admitted(reason);
                 }
             };
-            let connection = transport.finish(async { incoming.accept()?.await }).await?;
+            let finished = transport.finish(async { incoming.accept()?.await }).await;
+            // Of whoever is asked from here it may just be that nobody is there.
+            let connection = finished.inspect_err(|error| {
+                if matches!(error, TransportError::Timeout) {
+                    transport.counts().count(Reason::HandshakeTimeout);
+                }
+            })?;
             if protocol(&connection).as_deref() == Some(tls::JOIN) {
                 return Ok(Arrival::Joins(connection));
             }
@@ -315,10 +321,7 @@ impl Transport {
         &self,
         handshake: impl Future<Output = Result<Connection, ConnectionError>>,
     ) -> Result<Connection, TransportError> {
-        let Ok(connected) = timeout(HANDSHAKE, handshake).await else {
-            self.counts().count(Reason::HandshakeTimeout);
-            return Err(TransportError::Timeout);
-        };
+        let connected = timeout(HANDSHAKE, handshake).await.map_err(|_| TransportError::Timeout)?;
         Ok(connected.inspect_err(|error| {
             counts::of_handshake(error).inspect(|reason| self.counts().count(*reason));
         })?)

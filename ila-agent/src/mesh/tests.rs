@@ -96,9 +96,18 @@ async fn claim(mesh: &MeshHandle, node: u16, claim: Option<Claim>) {
 /// Waits until a node sees an identifier held, or not.
 async fn sees(mesh: &MeshHandle, node: u16, held: bool) {
     let subject = Subject::new(SIR, identifier(node));
+    until(mesh, move |mesh| mesh.held(subject).is_some() == held).await;
+}
+
+/// Waits until something is so for a node.
+async fn until(mesh: &MeshHandle, is_so: impl Fn(&Mesh<Agent>) -> bool + Clone + Send + 'static) {
     let seen = async {
         let mut news = mesh.watch();
-        while mesh.ask(move |mesh| mesh.held(subject).is_some()).await != Some(held) {
+        loop {
+            let is_so = is_so.clone();
+            if mesh.ask(move |mesh| is_so(mesh)).await == Some(true) {
+                return;
+            }
             // Being behind is as good as news.
             let _ = news.recv().await;
         }
@@ -151,18 +160,12 @@ async fn what_a_node_has_by_right_stays_its_own_until_it_is_hidden() {
     claim(&taker, 1, Some(Claim::default())).await;
     let [owner, thief] = [1, 2].map(|node| key(node).public().node());
     let subject = Subject::new(SIR, identifier(1));
+    until(&observer, move |mesh| {
+        mesh.held(subject).is_some_and(|held| held.disputed_by.contains(&thief))
+    })
+    .await;
     first.close();
-    let is_taken = async {
-        let mut news = observer.watch();
-        loop {
-            let held = observer.ask(move |mesh| mesh.held(subject).map(|held| held.by)).await;
-            if held == Some(Some(thief)) {
-                break;
-            }
-            let _ = news.recv().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, is_taken).await.expect("of those that live it is the thief's");
+    until(&observer, move |mesh| mesh.held(subject).map(|held| held.by) == Some(thief)).await;
     let holders = observer.ask(move |mesh| {
         let holder = |hidden: &[NodeId]| {
             let hidden = hidden.iter().copied().collect();
