@@ -150,6 +150,12 @@ async fn odd(
     route: &Route,
     (uplink, index, mtu): (&InterfaceName, u32, u32),
 ) -> Option<String> {
+    if route.has_source {
+        return Some("is for some sources only".to_owned());
+    }
+    if route.ends {
+        return Some("has a lifetime".to_owned());
+    }
     if !route.forwards {
         return Some("sends nothing on as it is".to_owned());
     }
@@ -160,7 +166,7 @@ async fn odd(
         return Some(format!("does not lead to {uplink} right now"));
     }
     let narrow = route.mtu.filter(|own| *own < mtu)?;
-    Some(format!("carries packets of {narrow} bytes, {uplink} of {mtu}"))
+    Some(format!("has an mtu of {narrow} bytes, {uplink} one of {mtu}"))
 }
 
 /// What the host is told that keeps packets from the uplink, or large ones.

@@ -16,8 +16,9 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSP
 
 /// How long others go on sending to a node that is down, where nothing else is
 /// said: an agent that is upgraded, or has to be started by hand, is down, and
-/// its containers are not.
-const DEFAULT_GRACE: u32 = 60;
+/// its containers are not. Of a host that is gone routers tell whoever sends
+/// there, so that nobody waits for so long in vain.
+const DEFAULT_GRACE: u32 = 600;
 
 /// How this host takes part in a mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]

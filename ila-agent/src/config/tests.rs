@@ -215,7 +215,7 @@ fn a_mesh_has_documented_defaults_and_addresses_that_can_be_reached() {
         listen: "[::]:7741".parse().expect("an address"),
         addresses: Vec::new(),
         seeds: Vec::new(),
-        grace: Duration::from_secs(60),
+        grace: Duration::from_secs(600),
     };
     assert_eq!(mesh, expected);
     assert_eq!(parse(GOOD).expect("it is valid").mesh, None);

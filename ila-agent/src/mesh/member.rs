@@ -195,13 +195,14 @@ impl Membership {
 
     async fn keep(self) {
         let mut stored = None;
+        let _ = self.following.clone().wait_for(|it| it.is_settled).await;
         loop {
-            tokio::time::sleep(KEEP).await;
             let Some(now) = self.mesh.ask(|mesh| mesh.digest()).await else { return };
             if stored != Some(now) {
                 self.store().await;
                 stored = Some(now);
             }
+            tokio::time::sleep(KEEP).await;
         }
     }
 

@@ -44,6 +44,10 @@ pub struct Route {
     pub alive: bool,
     /// The largest packet, in bytes, if it has one of its own.
     pub mtu: Option<u32>,
+    /// Whether it is for packets from some sources only.
+    pub has_source: bool,
+    /// Whether it ends at a moment, of which the kernel tells later.
+    pub ends: bool,
 }
 
 impl Links {
@@ -75,13 +79,16 @@ impl Links {
     }
 
     /// The routes to less than a whole /64, where the first half of their prefix
-    /// is one of these.
+    /// is one of these, and those for some sources only that lead to one.
     pub async fn routes_within(&self, halves: &BTreeSet<u64>) -> Result<Vec<Route>, NetlinkError> {
         let all = self.handle.route().get(RouteMessageBuilder::<Ipv6Addr>::new().build());
         let within = all.execute().try_filter_map(async |message| {
             let route = Route::from(&message);
             let (prefix, length) = route.prefix;
-            Ok((length > 64 && halves.contains(&Address::from(prefix).high)).then_some(route))
+            let first = Address::from(prefix).high;
+            let rest = u64::MAX.checked_shr(length.into()).unwrap_or(0);
+            let leads = halves.range(first & !rest..=first | rest).next().is_some();
+            Ok((leads && (length > 64 || route.has_source)).then_some(route))
         });
         within.try_collect().await.map_err(kernel("list routes"))
     }
@@ -159,6 +166,8 @@ impl From<&RouteMessage> for Route {
             interfaces: BTreeSet::new(),
             alive: !header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown),
             mtu: None,
+            has_source: header.source_prefix_length > 0,
+            ends: false,
         };
         for attribute in attributes {
             match attribute {
@@ -178,6 +187,7 @@ impl From<&RouteMessage> for Route {
                     route.forwards &= !hops.iter().flat_map(|hop| &hop.attributes).any(is_wrapped);
                 }
                 RouteAttribute::EncapType(_) => route.forwards = false,
+                RouteAttribute::CacheInfo(info) => route.ends = info.expires != 0,
                 RouteAttribute::Metrics(metrics) => {
                     route.mtu = metrics.iter().find_map(|metric| match metric {
                         RouteMetric::Mtu(mtu) if *mtu > 0 => Some(*mtu),

@@ -77,7 +77,7 @@ fn detaching_takes_the_programs_off_and_leaves_nothing_pinned() {
 fn links_of_interfaces_that_are_gone_are_cleared_away() {
     let overlay = Overlay::of("gone", "two-hosts");
     let links = || {
-        let layout = overlay.pins("h1").join("v3/links");
+        let layout = overlay.pins("h1").join("v4/links");
         fs::read_dir(layout).expect("the agent has made it").count()
     };
     assert_eq!(links(), 3, "up0, a1, a2");
@@ -187,7 +187,7 @@ fn filters_of_another_agent_are_neither_replaced_nor_taken_away() {
 #[test]
 fn an_agent_knows_its_own_programs_whenever_it_was_killed() {
     let overlay = attached_by("clsact");
-    let mark = overlay.pins("h1").join("v3/filters/up0");
+    let mark = overlay.pins("h1").join("v4/filters/up0");
     let restart = |hook: &str| {
         let keep = overlay.start_agent("h1");
         assert!(overlay.pings("a1", "b1") && overlay.pings("b2", "a2"), "{hook}");
@@ -211,7 +211,7 @@ fn an_agent_knows_its_own_programs_whenever_it_was_killed() {
 
 /// The folders of h1's tables and programs.
 fn pinned_folders(overlay: &Overlay) -> Vec<PathBuf> {
-    let layout = fs::read_dir(overlay.pins("h1").join("v3")).expect("the agent has made it");
+    let layout = fs::read_dir(overlay.pins("h1").join("v4")).expect("the agent has made it");
     let mut folders: Vec<_> = layout.map(|entry| entry.unwrap().path()).collect();
     folders.retain(|folder| !folder.ends_with("links") && !folder.ends_with("filters"));
     folders
@@ -228,7 +228,7 @@ fn detaching_finds_programs_whose_own_pins_are_gone() {
                 let _ = fs::remove_file(folder.join(program));
             }
         }
-        let _ = fs::remove_dir(overlay.pins("h1").join("v3/filters/up0"));
+        let _ = fs::remove_dir(overlay.pins("h1").join("v4/filters/up0"));
         let said = ok(&mut overlay.detach("h1"));
         assert!(said.contains("3 interfaces detached"), "{hook}: {said}");
         assert_eq!(filters(&overlay), 0, "{hook}");

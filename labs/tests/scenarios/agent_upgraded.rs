@@ -74,7 +74,7 @@ fn an_agent_takes_over_what_fits() {
     let before = pinned(&overlay, "h1");
     assert_eq!(
         before.len(),
-        6 + 7 + 3,
+        7 + 7 + 3,
         "tables, programs and where they are found, links: {before:?}"
     );
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
@@ -144,11 +144,11 @@ fn a_stream_does_not_notice_that_pins_of_another_layout_are_replaced() {
             for host in HOSTS {
                 overlay.end_agent(host, signal);
                 let pins = overlay.pins(host);
-                assert_eq!(layouts(&pins), ["v3"], "{hook}");
-                fs::rename(pins.join("v3"), pins.join("v2")).expect("a bpffs can do that");
+                assert_eq!(layouts(&pins), ["v4"], "{hook}");
+                fs::rename(pins.join("v4"), pins.join("v3")).expect("a bpffs can do that");
                 agents.push(overlay.start_agent(host));
                 flows_on(&stream, BETWEEN);
-                assert_eq!(layouts(&pins), ["v3"], "{hook}: the old ones are replaced");
+                assert_eq!(layouts(&pins), ["v4"], "{hook}: the old ones are replaced");
             }
         }
         println!("{hook}");
@@ -162,7 +162,7 @@ fn a_stream_does_not_notice_that_pins_of_another_layout_are_replaced() {
 fn what_an_agent_did_not_pin_it_leaves_alone() {
     let overlay = attached_by("strangers", "tcx");
     let strangers =
-        ["others", "v", "vx3", "second/v3/maps-0"].map(|it| overlay.pins("h1").join(it));
+        ["others", "v", "vx4", "second/v4/maps-0"].map(|it| overlay.pins("h1").join(it));
     for folder in &strangers {
         fs::create_dir_all(folder).expect("a bpffs can do that");
     }

@@ -151,7 +151,7 @@ fn routes_are_asked_for_while_they_are_not_plain() {
         (
             format!("-6 route add {there} {via} mtu 1300"),
             format!("-6 route replace {there} {via}"),
-            "carries packets of 1300 bytes, up0 of 1500",
+            "has an mtu of 1300 bytes, up0 one of 1500",
         ),
         (
             "-6 route add prohibit 2001:db8:b:1:2000::/68".to_owned(),
@@ -272,7 +272,7 @@ fn a_route_that_is_narrower_than_the_uplink() {
     ok(overlay.node("h1").command("ip").args(
         format!("-6 route add 2001:db8:b:1::/64 via {via} dev up0 mtu lock 1300").split(' '),
     ));
-    asks(&overlay, Some("carries packets of 1300 bytes"));
+    asks(&overlay, Some("has an mtu of 1300 bytes"));
     let (a1, b1) = (overlay.node("a1"), overlay.node("b1"));
     tcp_exchange(&a1, &b1, overlay.address("b1"), 2, 1_000_000);
     assert!(overlay.count("h1", "egress-too-big") > 0);

@@ -128,7 +128,7 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
 
 /// How many nodes; more on demand.
 fn count() -> u16 {
-    std::env::var("ILA_NODES").ok().and_then(|it| it.parse().ok()).unwrap_or(60)
+    std::env::var("ILA_NODES").ok().and_then(|it| it.parse().ok()).unwrap_or(200)
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn many_join_hear_all_and_are_one_again_after_a_cut() {
         let part = |thousandths: usize| took[(took.len() - 1) * thousandths / 1000];
         let (p50, p99, longest) = (part(500), part(990), part(1000));
         println!("50 updates at all: p50 {p50:?}, p99 {p99:?}, longest {longest:?}");
-        assert!(p99 < Duration::from_millis(250) && longest < Duration::from_secs(3));
+        assert!(p99 < Duration::from_millis(500) && longest < Duration::from_secs(3));
 
         // A room of them is cut off, with one of those that were known first.
         let room = count / 10;
