@@ -33,9 +33,14 @@ impl Hosts {
 }
 
 /// The token in what `init` has printed.
-fn token_of(printed: &str) -> String {
-    let token = printed.split_whitespace().find(|word| word.starts_with("ila1"));
-    token.unwrap_or_else(|| panic!("no token in {printed}")).to_owned()
+pub fn token_in(printed: &str) -> Option<String> {
+    printed.split_whitespace().find(|word| word.starts_with("ila1")).map(str::to_owned)
+}
+
+/// Makes a mesh, and returns its token.
+fn init(host: &Machine, command: &str) -> String {
+    let printed = ok(&mut host.words(command));
+    token_in(&printed).unwrap_or_else(|| panic!("no token in {printed}"))
 }
 
 /// Prints another token on h1.
@@ -104,7 +109,7 @@ fn mode(host: &Machine, path: &str) -> u32 {
 #[test]
 fn hosts_that_were_told_a_token_and_their_locators_are_a_mesh() {
     let Hosts { mut h1, mut h2, mut h3, _overlay } = Hosts::of("join");
-    let token = token_of(&ok(&mut h1.words(INIT)));
+    let token = init(&h1, INIT);
     for (path, wanted) in [
         ("/etc/ila/agent.toml", 0o644),
         ("/etc/ila/identity/node.key", 0o600),
@@ -152,7 +157,7 @@ fn hosts_that_were_told_a_token_and_their_locators_are_a_mesh() {
 fn who_is_not_let_in_is_told_why_and_has_what_it_had() {
     const LOCATOR: &str = "--locator 2001:db8:b:1::/64";
     let Hosts { mut h1, h2, h3, _overlay } = Hosts::of("denied");
-    let good = token_of(&ok(&mut h1.words(INIT)));
+    let good = init(&h1, INIT);
     is_refused(&h2, &good, LOCATOR, "no host that admits was reached: [2001:db8:ffff:1::2]:7741");
     h1.serve();
 
@@ -167,7 +172,7 @@ fn who_is_not_let_in_is_told_why_and_has_what_it_had() {
     is_refused(&h2, &gone, LOCATOR, "the token is none of this mesh");
     // Of another one, which is not asked at its own address.
     let other = INIT.replace(":a:1::", ":c:1::") + " --address [2001:db8:ffff:1::2]:7741";
-    let other = token_of(&ok(&mut h3.words(&other)));
+    let other = init(&h3, &other);
     is_refused(&h2, &other, LOCATOR, "not of the mesh that the token is for");
 
     let taken = "the node h1 has the locator 2001:db8:a:1::/64; if h1 is no more, forget it";
@@ -198,7 +203,7 @@ fn who_is_not_let_in_is_told_why_and_has_what_it_had() {
 fn a_certificate_is_renewed_in_time_and_others_are_shown_the_new_one() {
     const PEM: &str = "/etc/ila/identity/node.pem";
     let Hosts { mut h1, mut h2, h3: _, _overlay } = Hosts::of("renewed");
-    let token = token_of(&ok(&mut h1.words(INIT)));
+    let token = init(&h1, INIT);
     h1.serve();
     let join = || ok(&mut join(&h2, &token, "--locator 2001:db8:b:1::/64"));
     join();
