@@ -1,6 +1,11 @@
 //! Hosts that join by a token, with what they find where it is by default.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    process::Command,
+    time::{Duration, SystemTime},
+};
 
 use ila_labs::wait_until;
 use serde_json::Value;
@@ -12,6 +17,10 @@ use crate::{
 };
 
 const INIT: &str = "ila-agent init --sir-prefix fd00:db8:0:1::/64 --locator 2001:db8:a:1::/64";
+
+const PEM: &str = "/etc/ila/identity/node.pem";
+
+const ISSUED: &str = "/etc/ila/authority/issued";
 
 /// How long until it is time to renew, in the scenario of that.
 const SOON: Duration = Duration::from_secs(8);
@@ -197,46 +206,43 @@ fn who_is_not_let_in_is_told_why_and_has_what_it_had() {
     is_refused(&h3, &once, "", "the token was for one host, and has let it in");
 }
 
-/// A certificate is good for months. With the same key a host is given again what
-/// the record says that it was, so that one which is about to end can be had.
 #[test]
 fn a_certificate_is_renewed_in_time_and_others_are_shown_the_new_one() {
-    const PEM: &str = "/etc/ila/identity/node.pem";
-    let Hosts { mut h1, mut h2, h3: _, _overlay } = Hosts::of("renewed");
+    is_renewed("renewed", false);
+}
+
+#[test]
+fn one_that_was_not_renewed_as_no_agent_ran_is_when_one_starts() {
+    is_renewed("renewed-late", true);
+}
+
+fn is_renewed(test: &str, late: bool) {
+    let Hosts { mut h1, mut h2, h3: _, _overlay } = Hosts::of(test);
     let token = init(&h1, INIT);
     h1.serve();
-    let join = || ok(&mut join(&h2, &token, "--locator 2001:db8:b:1::/64"));
-    join();
-    let issued = h1.read("/etc/ila/authority/issued");
-    let (own, others) = issued.split_once('\n').expect("h1 was certified first");
-    let mut line: Value = serde_json::from_str(others).expect("h2 is the only other one");
-    // More than a third of it is left for that long.
-    line["valid_from"] = date("20 days ago").into();
-    line["valid_until"] = date(&format!("10 days {} seconds", SOON.as_secs() * 3 / 2)).into();
-    fs::write(h1.file("/etc/ila/authority/issued"), format!("{own}\n{line}\n"))
-        .expect("it can be written");
-    ok(&mut h2.words("mv /etc/ila/agent.toml /etc/ila/agent.toml.old"));
-    join();
+    let (line, due) = joins_with_what_is_about_to_end(&h1, &h2, &token);
     let first = h2.read(PEM);
+    if late {
+        let is_due = || (SystemTime::now() >= due).then_some(());
+        wait_until(PATIENCE, "the certificate to be due", is_due).expect("time passes");
+    }
     h2.serve();
     knows(&h1, &["h1", "h2"]);
-
     wait_until(SOON + PATIENCE, "another certificate", || (h2.read(PEM) != first).then_some(()))
         .expect("it comes");
-    let shown = |host: &Machine| {
-        let status = ok(&mut host.words("ila-ctl status -o json"));
+    let certificate = wait_until(PATIENCE, "the status to say so", || {
+        let status = ok(&mut h2.words("ila-ctl status -o json"));
         let status: Value = serde_json::from_str(&status).expect("it is JSON");
-        status["mesh"]["certificate"].clone()
-    };
-    wait_until(PATIENCE, "the status to say so", || {
-        let certificate = shown(&h2);
-        (certificate["valid_until"] != line["valid_until"]).then_some(certificate)
+        let certificate = &status["mesh"]["certificate"];
+        let is_new = certificate["valid_until"] != line["valid_until"];
+        (is_new && certificate.is_object()).then(|| certificate.clone())
     })
-    .map(|it| assert!(it["untimely"] == false && it["renewal_failed"].is_null(), "{it}"))
     .expect("it does");
-    assert_eq!(h1.read("/etc/ila/authority/issued").lines().count(), 3);
-    // The way that it came by goes on; what h1 has heard is on the disk once its
-    // agent has ended.
+    assert_eq!(certificate["untimely"], false);
+    assert!(certificate["renewal_failed"].is_null(), "{certificate}");
+    assert_eq!(h1.read(ISSUED).lines().count(), 3);
+
+    // What h1 has heard is on the disk once its agent has ended.
     wait_until(PATIENCE, "h1 to have heard it", || {
         h1.end();
         let heard = fs::read(h1.file("/var/lib/ila/heard")).expect("it was stored");
@@ -251,6 +257,26 @@ fn a_certificate_is_renewed_in_time_and_others_are_shown_the_new_one() {
     })
     .expect("it has");
     knows(&h2, &["h1", "h2"]);
+}
+
+/// Certificates are good for months. With the same key a host is given again what
+/// the record says that it was, which is made to be about to end. Returns what the
+/// record says then, and when it is time to renew.
+fn joins_with_what_is_about_to_end(h1: &Machine, h2: &Machine, token: &str) -> (Value, SystemTime) {
+    let join = || ok(&mut join(h2, token, "--locator 2001:db8:b:1::/64"));
+    join();
+    let issued = h1.read(ISSUED);
+    let (own, other) = issued.split_once('\n').expect("h1 was certified first");
+    let mut line: Value = serde_json::from_str(other).expect("h2 is the only other one");
+    // Times in the record have no fractions.
+    let due = SystemTime::now() + SOON + Duration::from_secs(1);
+    // More than a third of it is left for that long.
+    line["valid_from"] = date("20 days ago").into();
+    line["valid_until"] = date(&format!("10 days {} seconds", SOON.as_secs() * 3 / 2)).into();
+    fs::write(h1.file(ISSUED), format!("{own}\n{line}\n")).expect("it can be written");
+    ok(&mut h2.words("mv /etc/ila/agent.toml /etc/ila/agent.toml.old"));
+    join();
+    (line, due)
 }
 
 /// A time as `date` understands it, as records have it.
