@@ -54,6 +54,7 @@ pub struct Joining {
     renewer: Renewer,
     /// The certificate that others are shown.
     shown: Vec<u8>,
+    admission: Option<Arc<Admission>>,
     others: PathBuf,
 }
 
@@ -63,6 +64,7 @@ pub struct Membership {
     mesh: MeshHandle,
     following: watch::Receiver<Following>,
     renewal: watch::Receiver<Option<renew::State>>,
+    admission: Option<Arc<Admission>>,
     others: PathBuf,
 }
 
@@ -96,13 +98,24 @@ impl Joining {
             file: state_dir.join(OWN),
             remembered: snapshot::load(&others),
             settings: Settings::default(),
-            admission,
+            admission: admission.clone(),
         })?;
         let has_seeds = !config.seeds.is_empty();
         let sir_prefixes = domains.iter().map(|it| it.sir_prefix).collect();
         let (news, grace) = (mesh.watch(), config.grace);
         let renewer = Renewer::of(config);
-        Ok(Self { mesh, news, certified, sir_prefixes, grace, has_seeds, renewer, shown, others })
+        Ok(Self {
+            mesh,
+            news,
+            certified,
+            sir_prefixes,
+            grace,
+            has_seeds,
+            renewer,
+            shown,
+            admission,
+            others,
+        })
     }
 
     /// What this node's certificate says.
@@ -114,14 +127,25 @@ impl Joining {
     /// Has the tables of `owner` follow the mesh.
     #[must_use]
     pub fn follow(self, owner: OwnerHandle) -> Membership {
-        let Self { mesh, news, sir_prefixes, grace, has_seeds, renewer, shown, others, .. } = self;
+        let Self {
+            mesh,
+            news,
+            sir_prefixes,
+            grace,
+            has_seeds,
+            renewer,
+            shown,
+            admission,
+            others,
+            ..
+        } = self;
         let (follower, following) =
             Follower::new(mesh.clone(), owner, sir_prefixes, grace, has_seeds);
         tokio::spawn(follower.run(news));
         let (states, renewal) = watch::channel(None);
         tokio::spawn(renewer.clone().run(states));
         tokio::spawn(show_renewed(mesh.clone(), renewer, renewal.clone(), shown));
-        let member = Membership { mesh, following, renewal, others };
+        let member = Membership { mesh, following, renewal, admission, others };
         tokio::spawn(member.clone().keep());
         member
     }
@@ -175,6 +199,13 @@ impl Membership {
             renewal_failed: failed.map(|(_, reason)| reason),
             untimely: self.mesh.transport().is_untimely(),
         })
+    }
+
+    /// How often somebody has shown the secret of a token that is none, or not
+    /// any more.
+    #[must_use]
+    pub fn refused_tokens(&self) -> u64 {
+        self.admission.as_ref().map_or(0, |admission| admission.failed())
     }
 
     /// Waits until the tables hold what others say; whether they do in time.

@@ -204,6 +204,12 @@ fn who_is_not_let_in_is_told_why_and_has_what_it_had() {
     ok(&mut join(&h2, &once, ""));
     ok(&mut h3.words("rm -r /etc/ila"));
     is_refused(&h3, &once, "", "the token was for one host, and has let it in");
+    let status: Value =
+        serde_json::from_str(&ok(&mut h1.words("ila-ctl status -o json"))).expect("it is JSON");
+    let rejected = status["mesh"]["rejected"].as_array().expect("it is a list");
+    let tokens = rejected.iter().find(|it| it["reason"] == "token-refused");
+    // Unknown, ended and used.
+    assert_eq!(tokens.expect("it is told")["count"], 3, "{rejected:?}");
 }
 
 #[test]
