@@ -177,7 +177,7 @@ pub fn two_hosts(is_in_mesh: bool) -> Vec<(String, String)> {
 
 /// Hosts of a lab with shells, by name.
 struct Shells {
-    shells: BTreeMap<String, Shell>,
+    by_host: BTreeMap<String, Shell>,
     machines: BTreeMap<String, Machine>,
     _overlay: Overlay,
 }
@@ -188,12 +188,12 @@ impl Shells {
         let machines = hosts.iter().map(|host| ((*host).to_owned(), Machine::of(&overlay, host)));
         let machines: BTreeMap<_, _> = machines.collect();
         let shell = |machine: &Machine| Shell::start(&mut machine.command("bash"));
-        let shells = machines.iter().map(|(host, it)| (host.clone(), shell(it))).collect();
-        Self { shells, machines, _overlay: overlay }
+        let by_host = machines.iter().map(|(host, it)| (host.clone(), shell(it))).collect();
+        Self { by_host, machines, _overlay: overlay }
     }
 
     fn run(&mut self, host: &str, block: &str) -> String {
-        self.shells.get_mut(host).expect("the page says on which host").run(block)
+        self.by_host.get_mut(host).expect("the page says on which host").run(block)
     }
 }
 

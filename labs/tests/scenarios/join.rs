@@ -70,12 +70,10 @@ fn is_refused(host: &Machine, token: &str, options: &str, says: &str) {
     assert_eq!(files(host), before, "{said}");
 }
 
-/// All that is in `/etc`.
+/// All that is in `/etc`; of files also of when.
 fn files(host: &Machine) -> Vec<String> {
-    let mut files: Vec<_> = ok(&mut host.words("find /etc -mindepth 1 -printf %p:%s:%m:%T@\\n"))
-        .lines()
-        .map(str::to_owned)
-        .collect();
+    let find = "find /etc -mindepth 1 ( -type d -printf %p:%m\\n ) -o -printf %p:%s:%m:%T@\\n";
+    let mut files: Vec<_> = ok(&mut host.words(find)).lines().map(str::to_owned).collect();
     files.sort();
     files
 }
@@ -143,7 +141,9 @@ fn hosts_that_were_told_a_token_and_their_locators_are_a_mesh() {
     // What lets hosts in outlives the agent.
     h1.end();
     h1.serve();
-    ok(&mut join(&h3, &token, "--locator 2001:db8:c:1::/64"));
+    // No list of processes shows it.
+    let piped = format!("echo {token} | ila-agent join - --locator 2001:db8:c:1::/64");
+    ok(h3.command("sh").args(["-c", &piped]));
     h3.serve();
     for host in [&h1, &h2, &h3] {
         knows(host, &["h1", "h2", "h3"]);
@@ -160,6 +160,8 @@ fn hosts_that_were_told_a_token_and_their_locators_are_a_mesh() {
     let there = "this host has a configuration already: /etc/ila/agent.toml";
     is_refused(&h2, &token, "--locator 2001:db8:b:1::/64", there);
     is_refused(&h2, &token, "--locator 2001:db8:d:1::/64", there);
+    let said = refused(&mut h2.words("ila-agent token"), 1);
+    assert!(said.contains("run this where the mesh was made"), "{said}");
 }
 
 #[test]
@@ -198,6 +200,11 @@ fn who_is_not_let_in_is_told_why_and_has_what_it_had() {
     })
     .unwrap_or_else(|error| panic!("{error}: {said}"));
     assert_eq!(files(&h2), Vec::<String>::new());
+    // What others have put there stays.
+    ok(&mut h2.words("mkdir /etc/ila /etc/ila/identity"));
+    ok(&mut h2.words("touch /etc/ila/notes"));
+    is_refused(&h2, &brief, LOCATOR, "the token has ended at ");
+    ok(&mut h2.words("rm -r /etc/ila"));
 
     let once = token(&h1, "--once --locator 2001:db8:b:1::/64");
     is_refused(&h2, &once, "--locator 2001:db8:d:1::/64", "the token is for another locator");
@@ -208,8 +215,8 @@ fn who_is_not_let_in_is_told_why_and_has_what_it_had() {
         serde_json::from_str(&ok(&mut h1.words("ila-ctl status -o json"))).expect("it is JSON");
     let rejected = status["mesh"]["rejected"].as_array().expect("it is a list");
     let tokens = rejected.iter().find(|it| it["reason"] == "token-refused");
-    // Unknown, ended and used.
-    assert_eq!(tokens.expect("it is told")["count"], 3, "{rejected:?}");
+    // Unknown, ended, ended, used.
+    assert_eq!(tokens.expect("it is told")["count"], 4, "{rejected:?}");
 }
 
 #[test]
