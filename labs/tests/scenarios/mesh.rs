@@ -307,7 +307,7 @@ fn a_host_with_a_certificate_of_others_is_not_let_in() {
     ok(overlay.ctl("h3", &issue).arg("--dir").arg(&ca).arg("--out").arg(&identity));
     // What it has said before is not its own any more.
     std::fs::remove_dir_all(dir.join("state")).expect("the agent has made it");
-    let _agent = overlay.start_agent("h3");
+    let _agent = overlay.start_agent_alone("h3");
     sees(&overlay, "h1", "h3", "down");
     let said = refused(&mut overlay.ctl("h3", &["status", "--wait", "1s"]), 4);
     assert!(said.contains("no connection"), "{said}");
@@ -376,8 +376,9 @@ fn what_others_have_said_is_known_after_a_boot_without_them() {
     overlay.end_agent("h1", Signal::SIGTERM);
     ok(&mut overlay.detach("h1"));
     assert!(!overlay.pings("c1", "c2"), "there are tables still");
-    let _agent = overlay.start_agent("h1");
+    let _agent = overlay.start_agent_alone("h1");
     maps(&overlay, "h1", "2000:0:0:2", true);
+    maps(&overlay, "h1", "2000:0:0:3", true);
     assert!(overlay.pings("c1", "c2") && overlay.pings("c1", "c3"));
 }
 
