@@ -88,7 +88,7 @@ impl Folder {
         let terms = self.redeemed(secret, id)??;
         let locators = match (locators.is_empty(), terms.domains.is_empty()) {
             (true, true) => {
-                let message = "the token is for no certain locator: ask for one";
+                let message = "the token is for no certain locator: name one with --locator";
                 return Err(Denied::refused(Refusal::Wrong, message));
             }
             (false, false) if locators != terms.domains => {

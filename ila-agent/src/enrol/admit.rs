@@ -150,8 +150,10 @@ impl Admission {
         let issued = tokio::task::spawn_blocking(move || issue(&dir, request)).await;
         match issued {
             Ok(Ok(Issue { der, summary })) => {
-                let (node, home) = (&summary.node, &summary.home);
-                tracing::info!(?node, ?home, until = %summary.valid_until, "a host is let in");
+                let node = summary.node.as_ref().map_or("", |node| node.as_str());
+                let home: Vec<_> = summary.home.iter().map(ToString::to_string).collect();
+                let (home, until) = (home.join(" "), &summary.valid_until);
+                tracing::info!(node, %home, %until, "a certificate is handed out");
                 Answer::Admitted(Admitted {
                     certificate: identity::to_pem(&der),
                     authority: self.authority.clone(),

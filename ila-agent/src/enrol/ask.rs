@@ -46,7 +46,7 @@ pub enum AskError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// Nobody was reached who admits. Nothing was said to anybody.
-    #[error("no host that admits was reached: {}", .0.join("; "))]
+    #[error("no host that admits was reached: {}", why(.0))]
     Unreached(Vec<String>),
     /// The mesh has said no.
     #[error("{0}")]
@@ -215,6 +215,11 @@ impl Inquiry<'_> {
         let certificate = Certificate::read(&der).map_err(text)?;
         Ok(Given { admitted, node, certificate })
     }
+}
+
+/// Why nobody was reached.
+fn why(reasons: &[String]) -> String {
+    if reasons.is_empty() { "none is known".to_owned() } else { reasons.join("; ") }
 }
 
 /// What people can do something about.

@@ -1,6 +1,7 @@
 //! What is found out about this host, and what is written there.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::{SocketAddr, SocketAddrV6},
     path::{Path, PathBuf},
@@ -221,28 +222,39 @@ impl Contents {
 
 /// Takes away again what a command has made that has not come to its end.
 #[derive(Debug)]
-pub struct Undo(Vec<PathBuf>);
+pub struct Undo {
+    made: Vec<PathBuf>,
+    /// Those that the others lie in, the innermost first.
+    folders: Vec<PathBuf>,
+}
 
 impl Undo {
-    /// Of these, those that are not there yet.
+    /// Of these, those that are not there yet, and the folders that are missing
+    /// for them.
     pub fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self(paths.into_iter().filter(|path| matches!(path.try_exists(), Ok(false))).collect())
+        let is_missing = |path: &Path| matches!(path.try_exists(), Ok(false));
+        let made: Vec<_> = paths.into_iter().filter(|path| is_missing(path)).collect();
+        let folders: BTreeSet<_> = made.iter().flat_map(|path| path.ancestors().skip(1)).collect();
+        let folders = folders.into_iter().rev().filter(|path| is_missing(path));
+        let folders = folders.map(Path::to_owned).collect();
+        Self { made, folders }
     }
 
     /// Leaves a path where it is, and the folders that it lies in.
     pub fn keep(&mut self, kept: &Path) {
-        self.0.retain(|path| !kept.starts_with(path));
+        self.made.retain(|path| !kept.starts_with(path));
     }
 
     /// Leaves everything.
     pub fn done(mut self) {
-        self.0.clear();
+        self.made.clear();
+        self.folders.clear();
     }
 }
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        for path in &self.0 {
+        for path in &self.made {
             let removed =
                 if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
             // Most of it was never made.
@@ -251,6 +263,10 @@ impl Drop for Undo {
             {
                 tracing::warn!(path = %path.display(), %error, "left behind");
             }
+        }
+        for folder in &self.folders {
+            // What has something in it stays: it was kept, or is somebody else's.
+            let _ = fs::remove_dir(folder);
         }
     }
 }

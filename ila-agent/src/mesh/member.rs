@@ -52,6 +52,9 @@ pub struct Joining {
     grace: Duration,
     has_seeds: bool,
     renewer: Renewer,
+    /// The certificate that others are shown.
+    shown: Vec<u8>,
+    admission: Option<Arc<Admission>>,
     others: PathBuf,
 }
 
@@ -61,6 +64,7 @@ pub struct Membership {
     mesh: MeshHandle,
     following: watch::Receiver<Following>,
     renewal: watch::Receiver<Option<renew::State>>,
+    admission: Option<Arc<Admission>>,
     others: PathBuf,
 }
 
@@ -84,6 +88,7 @@ impl Joining {
             let address = Ipv6Addr::from(address.ok_or(MeshError::Unreachable)?);
             addresses.push((address, config.listen.port()).into());
         }
+        let shown = identity.certificate.clone();
         let mesh = MeshHandle::start(Start {
             key,
             identity,
@@ -93,13 +98,24 @@ impl Joining {
             file: state_dir.join(OWN),
             remembered: snapshot::load(&others),
             settings: Settings::default(),
-            admission,
+            admission: admission.clone(),
         })?;
         let has_seeds = !config.seeds.is_empty();
         let sir_prefixes = domains.iter().map(|it| it.sir_prefix).collect();
         let (news, grace) = (mesh.watch(), config.grace);
         let renewer = Renewer::of(config);
-        Ok(Self { mesh, news, certified, sir_prefixes, grace, has_seeds, renewer, others })
+        Ok(Self {
+            mesh,
+            news,
+            certified,
+            sir_prefixes,
+            grace,
+            has_seeds,
+            renewer,
+            shown,
+            admission,
+            others,
+        })
     }
 
     /// What this node's certificate says.
@@ -111,14 +127,25 @@ impl Joining {
     /// Has the tables of `owner` follow the mesh.
     #[must_use]
     pub fn follow(self, owner: OwnerHandle) -> Membership {
-        let Self { mesh, news, sir_prefixes, grace, has_seeds, renewer, others, .. } = self;
+        let Self {
+            mesh,
+            news,
+            sir_prefixes,
+            grace,
+            has_seeds,
+            renewer,
+            shown,
+            admission,
+            others,
+            ..
+        } = self;
         let (follower, following) =
             Follower::new(mesh.clone(), owner, sir_prefixes, grace, has_seeds);
         tokio::spawn(follower.run(news));
         let (states, renewal) = watch::channel(None);
         tokio::spawn(renewer.clone().run(states));
-        tokio::spawn(show_renewed(mesh.clone(), renewer, renewal.clone()));
-        let member = Membership { mesh, following, renewal, others };
+        tokio::spawn(show_renewed(mesh.clone(), renewer, renewal.clone(), shown));
+        let member = Membership { mesh, following, renewal, admission, others };
         tokio::spawn(member.clone().keep());
         member
     }
@@ -174,6 +201,13 @@ impl Membership {
         })
     }
 
+    /// How often somebody has shown the secret of a token that is none, or not
+    /// any more.
+    #[must_use]
+    pub fn refused_tokens(&self) -> u64 {
+        self.admission.as_ref().map_or(0, |admission| admission.failed())
+    }
+
     /// Waits until the tables hold what others say; whether they do in time.
     pub async fn settled_within(&self, limit: Duration) -> bool {
         let mut following = self.following.clone();
@@ -219,28 +253,28 @@ impl Membership {
     }
 }
 
-/// Has others shown each new certificate that is put in place of the former one.
+/// Has others shown each certificate that is put in place of the one which they
+/// are shown, `shown` at first. One that could not be shown is tried again when
+/// the renewer says the next time how it stands.
 async fn show_renewed(
     mesh: MeshHandle,
     renewer: Renewer,
     mut states: watch::Receiver<Option<State>>,
+    mut shown: Vec<u8>,
 ) {
-    let mut shown = None;
     while states.changed().await.is_ok() {
-        let until = states.borrow_and_update().as_ref().map(|it| it.until);
-        if until == shown {
-            continue;
-        }
-        if shown.is_some() {
-            let renewed = match files::identity(&renewer.identity) {
-                Ok((_, identity, _)) => mesh.renew(identity).await,
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = renewed {
-                tracing::error!(%error, "the new certificate is not shown to others");
+        let renewed = match files::identity(&renewer.identity) {
+            Ok((_, identity, _)) if identity.certificate == shown => continue,
+            Ok((_, identity, _)) => {
+                let certificate = identity.certificate.clone();
+                mesh.renew(identity).await.map(|()| certificate)
             }
+            Err(error) => Err(error.into()),
+        };
+        match renewed {
+            Ok(certificate) => shown = certificate,
+            Err(error) => tracing::error!(%error, "the new certificate is not shown to others"),
         }
-        shown = until;
     }
 }
 

@@ -35,7 +35,10 @@ impl Membership {
         let kept_out = transport.counts().all().into_iter();
         let kept_out =
             kept_out.map(|(reason, count)| Rejected { reason: reason.name().to_owned(), count });
-        let kept_out: Vec<_> = kept_out.collect();
+        let tokens = self.refused_tokens();
+        let tokens = Rejected { reason: "token-refused".to_owned(), count: tokens };
+        let tokens = (tokens.count > 0).then_some(tokens);
+        let kept_out: Vec<_> = kept_out.chain(tokens).collect();
         let certificate = self.certificate();
         let status = self.mesh().ask(move |mesh| {
             let counts = mesh.counts();

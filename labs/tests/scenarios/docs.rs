@@ -10,6 +10,8 @@ use std::{
 
 use crate::{
     common::{Mounts, TestLab, World, ok},
+    join::token_in,
+    machine::Machine,
     overlay::{Overlay, bin_dir},
 };
 
@@ -104,9 +106,10 @@ fn every_page_with_commands_is_known() {
         }
     }
     pages.sort();
-    // The second is run by the scenario of its name.
+    // That of the kernel's own ILA is run by the scenario of its name.
     let known = [
         "README.md",
+        "docs/how-to/join.md",
         "docs/how-to/kernel-ila.md",
         "docs/how-to/lab.md",
         "docs/how-to/two-hosts.md",
@@ -172,38 +175,70 @@ pub fn two_hosts(is_in_mesh: bool) -> Vec<(String, String)> {
     by_hand.chain(mesh).collect()
 }
 
+/// Hosts of a lab with shells, by name.
+struct Shells {
+    by_host: BTreeMap<String, Shell>,
+    machines: BTreeMap<String, Machine>,
+    _overlay: Overlay,
+}
+
+impl Shells {
+    fn on(test: &str, hosts: &[&str]) -> Self {
+        let overlay = Overlay::without_agents(test, "three-hosts");
+        let machines = hosts.iter().map(|host| ((*host).to_owned(), Machine::of(&overlay, host)));
+        let machines: BTreeMap<_, _> = machines.collect();
+        let shell = |machine: &Machine| Shell::start(&mut machine.command("bash"));
+        let by_host = machines.iter().map(|(host, it)| (host.clone(), shell(it))).collect();
+        Self { by_host, machines, _overlay: overlay }
+    }
+
+    fn run(&mut self, host: &str, block: &str) -> String {
+        self.by_host.get_mut(host).expect("the page says on which host").run(block)
+    }
+}
+
 #[test]
 fn the_two_hosts_how_to() {
     for is_in_mesh in [true, false] {
-        let overlay = Overlay::bare("how-to", "two-hosts");
-        let mut shells = BTreeMap::new();
-        for host in ["h1", "h2"] {
-            overlay.end_agent(host, nix::sys::signal::Signal::SIGTERM);
-            ok(&mut overlay.detach(host));
-            // Two hosts on one machine: each with files of its own where the page
-            // says that they are.
-            let mut bash = overlay.node(host).command("unshare");
-            bash.args(["--mount", "bash", "-c"]).arg(
-                "for dir in /etc /run /var/lib; do mount -t tmpfs tmpfs $dir; done; \
-                     mount -t bpf bpf /sys/fs/bpf; exec bash",
-            );
-            shells.insert(host.to_owned(), Shell::start(&mut bash));
-        }
-        let h2 = shells["h2"].bash.id();
+        let mut hosts = Shells::on("how-to", &["h1", "h2"]);
+        let h2 = hosts.machines["h2"].id();
         let ssh = format!("ssh() {{ [ $1 = h2 ] && nsenter --mount --target {h2} sh -c \"$2\"; }}");
-        shells.get_mut("h1").expect("it is there").run(&ssh);
+        hosts.run("h1", &ssh);
         let mut said = String::new();
         for (host, block) in two_hosts(is_in_mesh) {
             if block.contains("ping -c") {
                 // A reader takes longer than a mapping.
-                let known = "until ila-ctl mapping get 2000:0:0:b1; do :; done";
-                shells.get_mut("h1").expect("it is there").run(known);
+                hosts.run("h1", "until ila-ctl mapping get 2000:0:0:b1; do :; done");
             }
-            said += &shells.get_mut(&host).expect("the page says on which host").run(&block);
+            said += &hosts.run(&host, &block);
         }
         assert!(said.contains("3 received"), "{said}");
         assert!(said.contains("egress-translated") && said.contains("ingress-restored"), "{said}");
         assert_eq!(said.contains("by right of"), is_in_mesh, "{said}");
+    }
+}
+
+/// What stands for the token there is what the first command has printed.
+#[test]
+fn the_join_how_to() {
+    let mut hosts = Shells::on("how-to-join", &["h1", "h2", "h3"]);
+    hosts.run("h3", "cd /run");
+    let (mut said, mut token) = (String::new(), None::<String>);
+    for (on, block) in blocks("docs/how-to/join.md") {
+        let host = if on == "elsewhere" { "h3" } else { &on };
+        let block = match &token {
+            Some(token) => block.replace("TOKEN", token),
+            None => block,
+        };
+        let printed = hosts.run(host, &block);
+        token = token.or_else(|| token_in(&printed));
+        said += &printed;
+    }
+    // It joins, and joins again as what it was.
+    assert_eq!(said.matches("h2 is in the mesh.").count(), 2, "{said}");
+    for (host, other) in [("h1", "h2"), ("h2", "h1")] {
+        let alive = format!("until ila-ctl node ls | grep \"{other}.*alive\"; do :; done");
+        hosts.run(host, &alive);
     }
 }
 

@@ -378,6 +378,7 @@ fn what_others_have_said_is_known_after_a_boot_without_them() {
     assert!(!overlay.pings("c1", "c2"), "there are tables still");
     let _agent = overlay.start_agent_alone("h1");
     maps(&overlay, "h1", "2000:0:0:2", true);
+    maps(&overlay, "h1", "2000:0:0:3", true);
     assert!(overlay.pings("c1", "c2") && overlay.pings("c1", "c3"));
 }
 

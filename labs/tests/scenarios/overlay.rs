@@ -50,6 +50,12 @@ impl Overlay {
         Self::with(test, topology, str::to_owned, options)
     }
 
+    /// The same with no agent, for tests that start their own.
+    pub fn without_agents(test: &str, topology: &str) -> Self {
+        let options = Options { no_agents: true, ..Options::default() };
+        Self::with(test, topology, str::to_owned, options)
+    }
+
     fn with(test: &str, topology: &str, change: impl Fn(&str) -> String, options: Options) -> Self {
         let world = World::enter(Mounts::Private);
         let path = format!("{}/topologies/{topology}.toml", env!("CARGO_MANIFEST_DIR"));

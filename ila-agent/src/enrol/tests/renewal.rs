@@ -108,6 +108,10 @@ async fn an_authority_out_of_reach_is_tried_again_and_told_of() {
     assert!(!task.is_finished());
     task.abort();
 
+    let alone = Renewer { addresses: Vec::new(), ..renewer.clone() };
+    let error = alone.renew().await.expect_err("there is nobody to ask");
+    assert_eq!(error.to_string(), "no host that admits was reached: none is known");
+
     let (states, mut state) = tokio::sync::watch::channel(None);
     let task = tokio::spawn(renewer.run(states));
     let said = timeout(Duration::from_secs(20), state.wait_for(Option::is_some)).await;
