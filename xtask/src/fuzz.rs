@@ -10,7 +10,7 @@ use crate::{parts, setup, step};
 /// As many packets are a run: some tens of seconds.
 const PACKETS: u64 = 1_000_000;
 /// As many inputs of each decoder are.
-const INPUTS: u64 = 50_000;
+const INPUTS: u64 = 10_000;
 
 /// Makes up packets for so many minutes, from `seed` on or from one that no run
 /// before had; fails with the first on which kernel and model differ.

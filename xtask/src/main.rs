@@ -51,7 +51,7 @@ enum Verb {
         /// is nearly right
         #[arg(long)]
         decoders: bool,
-        /// For how long; one million packets are made up at least, or 50 000 inputs of each
+        /// For how long; one million packets are made up at least, or 10 000 inputs of each
         /// decoder
         #[arg(long, default_value_t = 10)]
         minutes: u64,

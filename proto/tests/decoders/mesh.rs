@@ -233,3 +233,19 @@ fn a_mesh_forgets_what_nobody_has_signed() {
     assert!(held() - before < 64 << 10, "{} bytes are kept", held() - before);
     assert!(case.mesh.owners().len() <= 4);
 }
+
+/// Somebody who asks and asks, and takes no answer.
+#[test]
+fn a_mesh_keeps_few_answers() {
+    let pool = Pool::new();
+    let mut case = Case::new(&pool.me, &mut Dice::new(1));
+    let before = held();
+    for number in 0..3000 {
+        let event = Event::Received(LINK, Frame::Compare(number));
+        case.mesh.handle(event, case.now);
+        case.check(&pool.me);
+    }
+    assert!(!case.mesh.has(LINK), "it is cut");
+    assert!(held() - before < 64 << 10, "{} bytes are kept", held() - before);
+    case.goes_on();
+}
