@@ -30,7 +30,7 @@ mod key;
 mod names;
 mod range;
 
-use ed25519_dalek::pkcs8::spki::der::pem;
+use ed25519_dalek::{SIGNATURE_LENGTH, pkcs8::spki::der::pem};
 use x509_parser::{
     certificate::X509Certificate,
     extensions::{GeneralName, ParsedExtension},
@@ -214,7 +214,7 @@ impl Authority {
 
     fn check_signature(&self, certificate: &X509Certificate) -> Result<(), CertificateError> {
         let bits = &certificate.signature_value;
-        let signature = Signature::from_bytes(&bits.data).filter(|_| bits.unused_bits == 0);
+        let signature = Signature::from_bytes(&bits.data);
         let is_ours = certificate.issuer().as_raw() == self.subject
             && signature
                 .is_some_and(|it| is_signed(&self.key, certificate.tbs_certificate.as_ref(), &it));
@@ -245,12 +245,21 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateError> {
         X509Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
     let has_form = rest.is_empty()
         && certificate.version() == X509Version::V3
-        && is_ed25519(&certificate.signature_algorithm)
+        && has_end(der)
         && is_ed25519(&certificate.signature)
         && is_ed25519(&certificate.public_key().algorithm)
         // Who does not know what is critical must not go on (RFC 5280, 4.2).
         && certificate.iter_extensions().all(|it| !it.critical || is_known(it.parsed_extension()));
     if has_form { Ok(certificate) } else { Err(CertificateError::Malformed) }
+}
+
+/// Whether a certificate ends as all of Ed25519 do: behind what is signed, and
+/// so by no signature kept from being written in another way.
+fn has_end(der: &[u8]) -> bool {
+    // The algorithm (RFC 8410, section 3), and a BIT STRING of 64 whole bytes.
+    const END: [u8; 10] = [0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 65, 0];
+    let end = der.len().checked_sub(SIGNATURE_LENGTH);
+    end.is_some_and(|end| der[..end].ends_with(&END))
 }
 
 fn is_ed25519(algorithm: &AlgorithmIdentifier) -> bool {

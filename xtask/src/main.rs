@@ -47,10 +47,15 @@ enum Verb {
     Bench(BenchArgs),
     /// Run the kernel programs and their model on made-up packets until they differ
     Fuzz {
-        /// For how long; one million packets are made up at least
+        /// Instead, have all that reads what comes from other nodes or from a disk read what
+        /// is nearly right
+        #[arg(long)]
+        decoders: bool,
+        /// For how long; one million packets are made up at least, or 10 000 inputs of each
+        /// decoder
         #[arg(long, default_value_t = 10)]
         minutes: u64,
-        /// The seed of the first packet; without one, packets that no run had before
+        /// The seed of the first packet or input; without one, those that no run had before
         #[arg(long)]
         seed: Option<u64>,
     },
@@ -66,7 +71,10 @@ fn main() -> ExitCode {
         Verb::Demo => demo().map(|()| true),
         Verb::Bench(args) => bench::run(&args).map(|()| true),
         Verb::Sim(args) => sim::run(&args).map(|()| true),
-        Verb::Fuzz { minutes, seed } => fuzz::run(minutes, seed).map(|()| true),
+        Verb::Fuzz { decoders: true, minutes, seed } => {
+            fuzz::decoders(minutes, seed).map(|()| true)
+        }
+        Verb::Fuzz { decoders: false, minutes, seed } => fuzz::run(minutes, seed).map(|()| true),
         Verb::Test { list: true, .. } => {
             Part::print_all();
             Ok(true)

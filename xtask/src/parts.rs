@@ -157,6 +157,21 @@ pub fn made_up_packets(seed: u64, packets: u64) -> Command {
     command
 }
 
+/// The tests of decoders, of so many inputs each, from `seed` on.
+pub fn decoders(seed: u64, inputs: u64) -> [Command; 3] {
+    let tests: [&[&str]; 3] = [
+        &["-p", "ila-proto", "--test", "decoders"],
+        &["-p", "ila-authority", "--lib", "tests::disk"],
+        &["-p", "ila-agent", "--lib", "tests::disk"],
+    ];
+    tests.map(|words| {
+        let variables = [("ILA_FUZZ_SEED", seed), ("ILA_FUZZ_CASES", inputs)];
+        let mut command = cargo_test();
+        command.args(words).envs(variables.map(|(name, value)| (name, value.to_string())));
+        command
+    })
+}
+
 fn cargo_test() -> Command {
     let mut command = step::cargo();
     command.args(["test", "--no-fail-fast"]);

@@ -5,6 +5,8 @@ use ila_proto::identity::KeyPair;
 use super::*;
 use crate::{ISSUED, TOKENS, Terms};
 
+mod disk;
+
 /// An authority with a token.
 struct World {
     dir: tempfile::TempDir,

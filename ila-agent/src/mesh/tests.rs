@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod disk;
 mod hostile;
 mod sim;
 
