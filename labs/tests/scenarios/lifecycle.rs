@@ -237,6 +237,12 @@ fn a_lab_that_exists_or_is_busy_is_left_alone() {
     assert!(said.contains("there is no lab"), "{said}");
 
     ok(&mut lab.up("two-hosts"));
+    // Agents store what they have heard of each other a moment after the start.
+    for host in ["h1", "h2"] {
+        let heard = Path::new("/run/ila-lab").join(&lab.name).join(host).join("state/heard");
+        wait_until(Duration::from_secs(20), "what was heard", || heard.exists().then_some(()))
+            .unwrap();
+    }
     let before = world.look();
     let said = refused(&mut lab.up("two-hosts"), 1);
     assert!(said.contains(&format!("ila-lab down {}", lab.name)), "{said}");
