@@ -42,7 +42,7 @@ mod routes;
 mod uplinks;
 
 pub use namespace::Namespace;
-pub use routes::{Change, Route};
+pub use routes::{Change, Only, Route};
 
 /// Marks routes as ours among those of others (`ip route … proto 73`).
 const ROUTE_PROTOCOL: RouteProtocol = RouteProtocol::Other(73);

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    netlink::{Change, Links, Route, is_host_interface},
+    netlink::{Change, Links, Only, Route, is_host_interface},
     owner::{Owner, OwnerHandle, Question},
 };
 
@@ -150,11 +150,10 @@ async fn odd(
     route: &Route,
     (uplink, index, mtu): (&InterfaceName, u32, u32),
 ) -> Option<String> {
-    if route.has_source {
-        return Some("is for some sources only".to_owned());
-    }
-    if route.ends {
-        return Some("has a lifetime".to_owned());
+    match route.only {
+        Some(Only::Sources) => return Some("is for some sources only".to_owned()),
+        Some(Only::Lifetime) => return Some("has a lifetime".to_owned()),
+        None => {}
     }
     if !route.forwards {
         return Some("sends nothing on as it is".to_owned());

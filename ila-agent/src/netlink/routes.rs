@@ -44,10 +44,17 @@ pub struct Route {
     pub alive: bool,
     /// The largest packet, in bytes, if it has one of its own.
     pub mtu: Option<u32>,
-    /// Whether it is for packets from some sources only.
-    pub has_source: bool,
-    /// Whether it ends at a moment, of which the kernel tells later.
-    pub ends: bool,
+    /// For what it is only, if not for all packets at all times.
+    pub only: Option<Only>,
+}
+
+/// For what a route is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Only {
+    /// For packets from some sources.
+    Sources,
+    /// Until a moment, of which the kernel tells later.
+    Lifetime,
 }
 
 impl Links {
@@ -88,7 +95,7 @@ impl Links {
             let first = Address::from(prefix).high;
             let rest = u64::MAX.checked_shr(length.into()).unwrap_or(0);
             let leads = halves.range(first & !rest..=first | rest).next().is_some();
-            Ok((leads && (length > 64 || route.has_source)).then_some(route))
+            Ok((leads && (length > 64 || route.only == Some(Only::Sources))).then_some(route))
         });
         within.try_collect().await.map_err(kernel("list routes"))
     }
@@ -166,8 +173,7 @@ impl From<&RouteMessage> for Route {
             interfaces: BTreeSet::new(),
             alive: !header.flags.intersects(RouteFlags::Dead | RouteFlags::Linkdown),
             mtu: None,
-            has_source: header.source_prefix_length > 0,
-            ends: false,
+            only: (header.source_prefix_length > 0).then_some(Only::Sources),
         };
         for attribute in attributes {
             match attribute {
@@ -187,7 +193,9 @@ impl From<&RouteMessage> for Route {
                     route.forwards &= !hops.iter().flat_map(|hop| &hop.attributes).any(is_wrapped);
                 }
                 RouteAttribute::EncapType(_) => route.forwards = false,
-                RouteAttribute::CacheInfo(info) => route.ends = info.expires != 0,
+                RouteAttribute::CacheInfo(info) if info.expires != 0 => {
+                    route.only.get_or_insert(Only::Lifetime);
+                }
                 RouteAttribute::Metrics(metrics) => {
                     route.mtu = metrics.iter().find_map(|metric| match metric {
                         RouteMetric::Mtu(mtu) if *mtu > 0 => Some(*mtu),

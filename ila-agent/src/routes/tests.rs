@@ -52,16 +52,15 @@ async fn a_route_is_plain_or_it_is_said_why_not() {
         interfaces: [INDEX].into(),
         alive: true,
         mtu: None,
-        has_source: false,
-        ends: false,
+        only: None,
     };
     let two = [INDEX, u32::MAX >> 1].into();
     for (route, expected) in [
         (plain.clone(), None),
         (Route { mtu: Some(1500), ..plain.clone() }, None),
         (Route { mtu: Some(1499), ..plain.clone() }, Some("has an mtu of 1499 bytes")),
-        (Route { has_source: true, ..plain.clone() }, Some("for some sources only")),
-        (Route { ends: true, ..plain.clone() }, Some("has a lifetime")),
+        (Route { only: Some(Only::Sources), ..plain.clone() }, Some("for some sources only")),
+        (Route { only: Some(Only::Lifetime), ..plain.clone() }, Some("has a lifetime")),
         (Route { forwards: false, ..plain.clone() }, Some("sends nothing on")),
         (Route { interfaces: two, ..plain.clone() }, Some("leads to interface number")),
         (Route { alive: false, ..plain.clone() }, Some("does not lead to up0")),
