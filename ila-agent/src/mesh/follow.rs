@@ -109,8 +109,12 @@ impl Follower {
 
     /// Follows until mesh or owner end.
     pub async fn run(mut self, mut news: broadcast::Receiver<News>) {
-        // What is known from before is where the tables start if they are empty.
+        // What is known from before is where the tables start if they are empty; what
+        // an earlier agent has left in them is newer than what it has stored.
         let mut batch = self.everything().await;
+        if self.owner.call(|owner| owner.knows_others()).await.unwrap_or_default() {
+            batch.subjects.clear();
+        }
         loop {
             if self.take(batch).await.is_none() {
                 return;
@@ -147,6 +151,9 @@ impl Follower {
 
     /// Takes notice of news and of time; none once there is nobody to tell.
     async fn take(&mut self, mut batch: Batch) -> Option<()> {
+        if batch.all {
+            batch.nodes = self.everything().await.nodes;
+        }
         self.look_at_nodes(&mut batch).await?;
         let may_settle = self.following.borrow().is_settled || self.may_settle().await?;
         let is_due = may_settle && !self.following.borrow().is_settled;

@@ -382,6 +382,28 @@ fn what_others_have_said_is_known_after_a_boot_without_them() {
     assert!(overlay.pings("c1", "c2") && overlay.pings("c1", "c3"));
 }
 
+/// What is stored may be older than the tables that an agent has left.
+#[test]
+fn what_an_agent_has_left_in_the_tables_is_not_set_back_by_what_it_has_stored() {
+    let overlay = mesh_of("setback", 3);
+    let heard = overlay.lab.runtime_dir("h1").expect("the host is there").join("state/heard");
+    let old = wait_until(LONG, "what was heard", || std::fs::read(&heard).ok()).expect("it is");
+    ok(&mut overlay.ctl("h2", &["container", "rm", "c2"]));
+    maps(&overlay, "h3", "2000:0:0:2", false);
+    let _netns = add(&overlay, "h3", "moved", "2000:0:0:2");
+    let is_moved = || {
+        let mapping = json(&overlay, "h1", &["mapping", "get", "2000:0:0:2"])?;
+        (mapping["locator"] == "2001:db8:3:1::/64").then_some(())
+    };
+    wait_until(LONG, "the move", is_moved).expect("it is heard of");
+    for host in ["h1", "h2", "h3"] {
+        overlay.end_agent(host, Signal::SIGKILL);
+    }
+    std::fs::write(&heard, old).expect("it can be written");
+    let _agent = overlay.start_agent_alone("h1");
+    is_moved().expect("it is where it was");
+}
+
 /// Prints how long it takes; how often by `ILA_ADDS`.
 #[test]
 fn a_container_is_reached_from_every_other_host_as_soon_as_it_is_added() {
