@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{NodeId, ring::Neighbours};
+use super::{NodeId, ring::neighbours};
 
 /// Who sees whom down.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ impl Reports {
             .seen_by
             .iter()
             .filter(|(node, _)| nodes.contains(node))
-            .map(|(node, by)| (*node, Neighbours::of(*node, nodes).all(), by))
+            .map(|(node, by)| (*node, neighbours(*node, nodes), by))
             .collect();
         let mut down = BTreeSet::new();
         // Each that is found to be down no longer counts as a neighbour, which

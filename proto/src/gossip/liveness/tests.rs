@@ -10,7 +10,7 @@ fn nodes(count: usize, dice: &mut Dice) -> BTreeSet<NodeId> {
 fn seen_from(side: &BTreeSet<NodeId>, nodes: &BTreeSet<NodeId>) -> Reports {
     let mut reports = Reports::default();
     for observer in side {
-        for node in Neighbours::of(*observer, nodes).all() {
+        for node in neighbours(*observer, nodes) {
             reports.set(*observer, node, !side.contains(&node));
         }
     }
@@ -47,6 +47,19 @@ fn of_a_net_that_is_cut_in_two_no_side_loses_its_own() {
                 assert_eq!(&down, there, "{count}");
             }
         }
+    }
+}
+
+/// Few nodes are all next to each other: on rings, which may all have the same
+/// two face each other, both halves would be a tie.
+#[test]
+fn of_four_that_are_cut_in_two_both_halves_see_that() {
+    let at = |place: u8| NodeId([place, 0, 0, 0].repeat(4).try_into().expect("it is 16"));
+    let [one, two, three, four] = [0, 64, 128, 192].map(at);
+    let nodes = BTreeSet::from([one, two, three, four]);
+    let halves = [BTreeSet::from([one, two]), BTreeSet::from([three, four])];
+    for (here, there) in [(&halves[0], &halves[1]), (&halves[1], &halves[0])] {
+        assert_eq!(seen_from(here, &nodes).down(&nodes), *there);
     }
 }
 

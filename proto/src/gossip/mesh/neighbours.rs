@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Effect, Fault, Known, LinkId, Mesh, Moment, Timer, knowledge::seen_down};
-use crate::gossip::{NodeId, Position, Surroundings, frame::Frame, ring::Neighbours};
+use crate::gossip::{NodeId, Position, Surroundings, frame::Frame, ring};
 
 /// Within what time both sides may make a link without knowing of the other's.
 const TWINS: Duration = Duration::from_secs(2);
@@ -194,9 +194,9 @@ impl<S: Surroundings> Mesh<S> {
         let nodes: BTreeSet<_> = self.known.keys().copied().collect();
         self.see_who_is_down(&nodes);
         let alive = &nodes - &self.down;
-        let mut neighbours = Neighbours::of(self.me, &alive).all();
+        let mut neighbours = ring::neighbours(self.me, &alive);
         // Those that this node has to see, whether they are down or not.
-        neighbours.extend(Neighbours::of(self.me, &nodes).all());
+        neighbours.extend(ring::neighbours(self.me, &nodes));
         let former = std::mem::replace(&mut self.neighbours, neighbours);
         let gone: Vec<_> = former.difference(&self.neighbours).copied().collect();
         for node in gone {
