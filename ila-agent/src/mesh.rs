@@ -27,9 +27,9 @@ use crate::{
 mod files;
 mod follow;
 mod member;
-mod own;
+pub mod own;
 mod report;
-mod snapshot;
+pub mod snapshot;
 mod store;
 
 pub use files::IdentityError;
