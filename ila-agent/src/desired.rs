@@ -77,6 +77,20 @@ pub fn elsewhere(config: &Config, domain: u32, locator: Locator) -> Option<Mappi
     (locator != own.locator).then(|| MappingValue::new(Place::There { locator, to_ila }))
 }
 
+/// What an identifier is mapped to that has no container here, as far as that is
+/// known.
+#[must_use]
+pub fn known_elsewhere(
+    config: &Config,
+    learned: &Learned,
+    key: MappingKey,
+) -> Option<MappingValue> {
+    let (domain, identifier) = key.parts();
+    let stated = config.mappings.get(&(domain, identifier));
+    let locator = stated.or_else(|| learned.mappings.get(&key))?;
+    elsewhere(config, domain, *locator)
+}
+
 /// Whether an address is, under a locator of a host with these domains, that of a container or
 /// of nobody.
 #[must_use]

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, 
 
 use ila_proto::{
     gossip::{
-        Certified, Change, Delta, Key, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature,
-        Surroundings, Value,
+        Certified, Change, Key, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature,
+        Surroundings,
         frame::Frame,
         mesh::{Alarm, Effect, Event, Fault, LinkId, Mesh, Settings},
         wire,
@@ -35,6 +35,7 @@ mod store;
 pub use files::IdentityError;
 pub use member::{Joining, Membership};
 pub use report::unknown;
+use snapshot::Heard;
 pub use store::Store;
 
 /// Events that may wait for the machine; more make whoever brings them wait.
@@ -116,7 +117,7 @@ pub struct Start {
     /// Where what it says is stored.
     pub file: PathBuf,
     /// What it knows of others from before.
-    pub remembered: Vec<Delta>,
+    pub remembered: Heard,
     /// How the mesh behaves.
     pub settings: Settings,
     /// What admits hosts, where the authority is.
@@ -192,7 +193,7 @@ impl MeshHandle {
         let own = own::resume(&*store, &record, &mut agent)?;
         let epoch = Instant::now();
         let mut mesh = Mesh::new(own, agent, start.settings, Duration::ZERO);
-        for delta in start.remembered {
+        for delta in start.remembered.parts() {
             if let Err(refused) = mesh.remember(delta, Duration::ZERO) {
                 tracing::warn!(%refused, "what was stored of a node is left out");
             }
@@ -506,6 +507,10 @@ fn tell_of(alarm: Alarm) {
         Alarm::Cloned => tracing::error!(
             "another machine has the identity of this node; nothing more is said here"
         ),
+        Alarm::Full => tracing::error!(
+            "this node has more to say than others would take: not all of its identifiers are \
+             known to them"
+        ),
         Alarm::Equivocation(node) => {
             tracing::error!(%node, "a node says one thing here and another there");
         }
@@ -521,8 +526,7 @@ fn tell_of(alarm: Alarm) {
 /// What a node says of itself.
 #[must_use]
 pub fn record(owner: &Owner) -> Option<NodeRecord> {
-    let record = owner.state().get(&Key::RECORD).map(Value::bytes)?;
-    wire::decode(record).ok()
+    wire::decode(owner.state().get(&Key::RECORD)?).ok()
 }
 
 async fn passed(due: Option<Instant>) {

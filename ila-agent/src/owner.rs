@@ -26,7 +26,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::{
     config::Config,
     datapath::{Counts, Datapath, DatapathError, Role},
-    desired::{Desired, Learned, elsewhere},
+    desired::{Desired, Learned, known_elsewhere},
     error::Refusal,
     netlink,
     store::{Progress, Record, Store},
@@ -242,8 +242,9 @@ impl Owner {
         let containers = self.containers.values();
         let kept = containers.map(|entry| self.key(&entry.container).map(|(_, key)| key));
         let kept = kept.collect::<Result<_, _>>()?;
-        let wanted = Desired::of(&self.config, &self.learned).mappings;
-        tell_of_stale(self.datapath.tables.settle_mappings(&wanted, &kept)?);
+        let (config, learned) = (&self.config, &self.learned);
+        let instead = |key: MappingKey| known_elsewhere(config, learned, key);
+        tell_of_stale(self.datapath.tables.settle_here(&kept, instead)?);
         Ok(self.datapath.clear_stale()?)
     }
 
@@ -294,10 +295,8 @@ impl Owner {
     /// Takes a container's packets out of translation.
     pub fn disconnect(&mut self, container: &Container) -> Result<(), Refusal> {
         self.datapath.detach(&container.host_interface)?;
-        let (domain, key) = self.key(container)?;
-        let stated = self.config.mappings.get(&(domain, container.identifier));
-        let locator = stated.or_else(|| self.learned.mappings.get(&key));
-        match locator.and_then(|locator| elsewhere(&self.config, domain, *locator)) {
+        let (_, key) = self.key(container)?;
+        match known_elsewhere(&self.config, &self.learned, key) {
             // It is known elsewhere; it was only held here.
             Some(elsewhere) => Ok(self.datapath.tables.set_mapping(key, elsewhere)?),
             None => Ok(self.datapath.tables.remove_mapping(key)?),

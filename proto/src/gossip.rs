@@ -29,4 +29,4 @@ pub use identity::{
     Certified, Digest, IdentifierRange, NodeId, NodeRecord, PublicKey, Signature, Surroundings,
 };
 pub use owner::{Delta, Owner, RECENT, Refused, Taken};
-pub use state::{Change, Key, MAX_KEY, MAX_VALUE, State, TooLong, Value};
+pub use state::{Change, Key, MAX_KEY, MAX_STATE, MAX_VALUE, State, TooLong, Value};

@@ -1,6 +1,6 @@
 //! What the table of mappings takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use ila_agent::datapath::Loaded;
@@ -45,7 +45,7 @@ pub fn measure(hosts: [Loaded; 3], mappings: u32, loads: [f64; 3]) -> Result<Tab
         ensure!(all.len() == mappings as usize + 1, "{} mappings are listed", all.len());
         lists.push(seconds);
         let (seconds, _) =
-            timed(|| Ok(host.tables.settle_mappings(&BTreeMap::new(), &BTreeSet::new())?))?;
+            timed(|| Ok(host.tables.set_elsewhere(&BTreeMap::new(), &BTreeMap::new())?))?;
         removals.push(seconds);
     }
     progress("");

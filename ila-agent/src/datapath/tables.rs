@@ -108,15 +108,26 @@ impl Tables {
         mappings.make(map_fd(self.mappings.map())).map_err(refused(MAP_MAPPINGS))
     }
 
-    /// Sets all mappings: only `wanted` are there afterwards, and those of `kept`
-    /// as they are. Returns how many others went.
-    pub fn settle_mappings(
+    /// Has no mapping lead to this host but those of `kept`: others become what
+    /// they are to be `instead`, if anything. Returns how many those were.
+    pub fn settle_here(
         &mut self,
-        wanted: &BTreeMap<MappingKey, MappingValue>,
         kept: &BTreeSet<MappingKey>,
+        instead: impl Fn(MappingKey) -> Option<MappingValue>,
     ) -> Result<usize, DatapathError> {
-        let changes = Changes::between(self.mappings()?, wanted, |key, _| kept.contains(key));
-        changes.check(MAP_MAPPINGS, MAX_MAPPINGS)?;
+        let is_here = |value: MappingValue| matches!(value.place(), Place::Here { .. });
+        let left = self.mappings()?.into_iter();
+        let left = left.filter(|(key, value)| is_here(*value) && !kept.contains(key));
+        let mut changes = Changes { stale: Vec::new(), keys: Vec::new(), values: Vec::new(), entries: 0 };
+        for (key, _) in left {
+            match instead(key) {
+                Some(value) => {
+                    changes.keys.push(key);
+                    changes.values.push(value);
+                }
+                None => changes.stale.push(key),
+            }
+        }
         changes.make(map_fd(self.mappings.map())).map_err(refused(MAP_MAPPINGS))
     }
 
@@ -249,18 +260,20 @@ impl<K: Layout + Ord, V: Layout + PartialEq> Changes<K, V> {
     /// not. What is there with another value is not stale: programs that read the
     /// map would miss it for a moment.
     fn between(
-        known: Vec<(K, V)>,
+        mut known: Vec<(K, V)>,
         wanted: &BTreeMap<K, V>,
         stays: impl Fn(&K, &V) -> bool,
     ) -> Self {
-        let known: BTreeMap<K, V> = known.into_iter().collect();
+        // A million of them are a list that is given back in one piece.
+        known.sort_unstable_by_key(|(key, _)| *key);
         let others = known.iter().filter(|(key, _)| !wanted.contains_key(key));
         let (left, stale): (Vec<_>, Vec<_>) = others.partition(|(key, value)| stays(key, value));
+        let there = |key: &K| known.binary_search_by_key(key, |(key, _)| *key).ok();
         let is_new = |(key, value): &(&K, &V)| {
-            known.get(key).is_none_or(|there| there != *value && !stays(key, there))
+            there(key).map(|at| &known[at].1).is_none_or(|it| it != *value && !stays(key, it))
         };
         let (keys, values) = wanted.iter().filter(is_new).unzip();
-        let stale = stale.into_iter().map(|(key, _)| *key).collect();
+        let stale = stale.into_iter().map(|it| it.0).collect();
         Self { stale, keys, values, entries: wanted.len() + left.len() }
     }
 

@@ -418,7 +418,7 @@ async fn a_node_of_the_mesh_admits_where_it_listens() {
         addresses: Vec::new(),
         seeds: Vec::new(),
         file: world.dir.path().join("said"),
-        remembered: Vec::new(),
+        remembered: crate::mesh::snapshot::Heard::default(),
         settings: ila_proto::gossip::mesh::Settings::default(),
         admission: Some(admission),
     };

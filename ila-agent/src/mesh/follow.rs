@@ -70,6 +70,8 @@ pub struct Follower {
 /// What is to be looked at again.
 #[derive(Debug, Default)]
 struct Batch {
+    /// Whether tables with nothing in them are to hold all that is known.
+    fill: bool,
     all: bool,
     nodes: BTreeSet<NodeId>,
     subjects: BTreeSet<Subject>,
@@ -111,10 +113,8 @@ impl Follower {
     pub async fn run(mut self, mut news: broadcast::Receiver<News>) {
         // What is known from before is where the tables start if they are empty; what
         // an earlier agent has left in them is newer than what it has stored.
-        let mut batch = self.everything().await;
-        if self.owner.call(|owner| owner.knows_others()).await.unwrap_or_default() {
-            batch.subjects.clear();
-        }
+        let are_empty = self.owner.call(|owner| !owner.knows_others()).await.unwrap_or_default();
+        let mut batch = Batch { nodes: self.nodes().await, fill: are_empty, ..Batch::default() };
         loop {
             if self.take(batch).await.is_none() {
                 return;
@@ -140,25 +140,21 @@ impl Follower {
         }
     }
 
-    async fn everything(&self) -> Batch {
-        let known = self.mesh.ask(|mesh| {
-            let nodes = mesh.owners().map(|owner| owner.id()).collect();
-            (nodes, mesh.subjects().collect())
-        });
-        let (nodes, subjects) = known.await.unwrap_or_default();
-        Batch { all: false, nodes, subjects }
+    async fn nodes(&self) -> BTreeSet<NodeId> {
+        let nodes = self.mesh.ask(|mesh| mesh.owners().map(|owner| owner.id()).collect());
+        nodes.await.unwrap_or_default()
     }
 
     /// Takes notice of news and of time; none once there is nobody to tell.
     async fn take(&mut self, mut batch: Batch) -> Option<()> {
         if batch.all {
-            batch.nodes = self.everything().await.nodes;
+            batch.nodes = self.nodes().await;
         }
         self.look_at_nodes(&mut batch).await?;
         let may_settle = self.following.borrow().is_settled || self.may_settle().await?;
         let is_due = may_settle && !self.following.borrow().is_settled;
         let was_refused = self.following.borrow().refused.is_some();
-        let done = if is_due || (may_settle && (batch.all || was_refused)) {
+        let done = if is_due || batch.fill || (may_settle && (batch.all || was_refused)) {
             self.settle().await?
         } else {
             self.learn(batch.subjects).await?
@@ -248,11 +244,11 @@ impl Follower {
     async fn settle(&self) -> Option<Result<(), Refusal>> {
         let (hidden, sir_prefixes) = (self.hidden.clone(), self.sir_prefixes.clone());
         let known = self.mesh.ask(move |mesh| {
-            let subjects: Vec<_> = mesh.subjects().collect();
-            let mappings = subjects.into_iter().filter_map(|subject| {
+            let mappings = mesh.subjects().filter_map(|subject| {
                 Some((key(&sir_prefixes, subject)?, place(mesh, subject, &hidden)?))
             });
-            let mappings: BTreeMap<_, _> = mappings.collect();
+            // Given back in one piece, which a map of a million would not be.
+            let mappings: Vec<_> = mappings.collect();
             let others = mesh.owners().filter(|owner| owner.id() != mesh.me());
             let locators = others.flat_map(|owner| &owner.certified().locators);
             let locators: Vec<_> = locators

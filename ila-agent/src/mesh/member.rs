@@ -24,7 +24,7 @@ use tokio::sync::{broadcast, watch};
 use super::{
     MeshError, MeshHandle, News, Start, files,
     follow::{Follower, Following},
-    snapshot,
+    snapshot::{self, Heard},
 };
 use crate::{
     config::MeshConfig,
@@ -96,7 +96,7 @@ impl Joining {
             addresses,
             seeds: config.seeds.clone(),
             file: state_dir.join(OWN),
-            remembered: snapshot::load(&others),
+            remembered: Heard::load(&others),
             settings: Settings::default(),
             admission: admission.clone(),
         })?;

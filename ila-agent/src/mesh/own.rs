@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use ila_proto::gossip::{
-    Delta, Incarnation, Key, NodeRecord, Owner, Position, State, Surroundings, Value, wire,
+    Change, Delta, Incarnation, Key, NodeRecord, Owner, Position, State, Surroundings, Value, wire,
 };
 
 use super::{MeshError, Store};
@@ -15,19 +15,17 @@ pub fn resume(
     record: &NodeRecord,
     surroundings: &mut impl Surroundings,
 ) -> Result<Owner, MeshError> {
-    let (boot, entries) = match store.load().map_err(failed(store.place()))? {
-        None => (0, Vec::new()),
+    let (boot, mut state) = match store.load().map_err(failed(store.place()))? {
+        None => (0, State::default()),
         Some(bytes) => {
             let damaged = || MeshError::Damaged(store.place());
             let whole: Delta = wire::decode(&bytes).map_err(|_| damaged())?;
             // What was changed, or is another node's, is not ours.
             let former = Owner::learn(whole, surroundings).map_err(|_| damaged())?;
-            let entries = former.state().entries();
-            let entries = entries.map(|(key, value)| (*key, value.clone())).collect();
-            (former.head().position.incarnation.boot, entries)
+            (former.head().position.incarnation.boot, former.state().clone())
         }
     };
-    let state = State::of(entries.into_iter().chain([(Key::RECORD, value(record)?)]));
+    state.apply(&[Change { key: Key::RECORD, value: Some(value(record)?) }]);
     let incarnation = Incarnation { boot: boot + 1, nonce: surroundings.random() };
     let own = Owner::new(state, Position { incarnation, sequence: 0 }, surroundings)?;
     save(store, &own.since(None))?;

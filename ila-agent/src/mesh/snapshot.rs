@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -25,28 +25,43 @@ pub fn save(file: &Path, owners: &[Arc<Owner>]) -> io::Result<()> {
     fs::rename(&next, file)
 }
 
-/// What was known of others; less of it where the file is damaged, for each
-/// will say it again.
-pub fn load(file: &Path) -> Vec<Delta> {
-    let bytes = match fs::read(file) {
-        Ok(bytes) => bytes,
-        Err(error) => {
+/// What was known of others. Each part is read when it is its turn: all of them
+/// at once would take several times the memory that knowing them does.
+#[derive(Debug, Default)]
+pub struct Heard {
+    file: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Heard {
+    /// Opens the file; what is damaged or missing will be heard again.
+    #[must_use]
+    pub fn load(file: &Path) -> Self {
+        let bytes = fs::read(file).unwrap_or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 tracing::warn!(path = %file.display(), %error, "what others have said is lost");
             }
-            return Vec::new();
-        }
-    };
-    let (mut rest, mut parts) = (&bytes[..], Vec::new());
-    while !rest.is_empty() {
-        let Some((part, behind)) = split(rest) else {
-            tracing::warn!(path = %file.display(), known = parts.len(), "damaged; the rest will be heard again");
-            break;
-        };
-        parts.push(part);
-        rest = behind;
+            Vec::new()
+        });
+        Self { file: file.to_owned(), bytes }
     }
-    parts
+
+    /// What each node has said, up to where the file is damaged.
+    pub fn parts(&self) -> impl Iterator<Item = Delta> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let Some((part, behind)) = split(rest) else {
+                tracing::warn!(path = %self.file.display(), left = rest.len(), "damaged; the rest will be heard again");
+                rest = &[];
+                return None;
+            };
+            rest = behind;
+            Some(part)
+        })
+    }
 }
 
 fn split(bytes: &[u8]) -> Option<(Delta, &[u8])> {

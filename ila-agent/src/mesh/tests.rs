@@ -64,7 +64,7 @@ impl World {
             addresses: Vec::new(),
             seeds: seeds.to_vec(),
             file: self.folder.path().join(format!("n{node}")),
-            remembered: Vec::new(),
+            remembered: Heard::default(),
             settings: Settings::default(),
             admission: None,
         }

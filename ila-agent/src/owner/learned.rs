@@ -1,7 +1,6 @@
 //! What others tell of themselves, on its way into the kernel's tables.
 
 use std::{
-    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -129,9 +128,10 @@ impl Owner {
     /// and what the configuration says.
     pub fn settle(
         &mut self,
-        mappings: BTreeMap<MappingKey, Locator>,
+        mappings: Vec<(MappingKey, Locator)>,
         locators: &[(u32, Locator)],
     ) -> Result<(), DatapathError> {
+        let mappings = mappings.into_iter().collect();
         let possible =
             locators.iter().filter(|(domain, locator)| self.may_belong(*domain, *locator));
         let locators = possible.map(|&(domain, locator)| (locator, domain)).collect();

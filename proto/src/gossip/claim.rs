@@ -180,8 +180,8 @@ impl Claim {
     }
 
     /// The claim that was stored.
-    pub fn read(value: &Value) -> Result<Self, wire::Malformed> {
-        match value.bytes() {
+    pub fn read(value: &[u8]) -> Result<Self, wire::Malformed> {
+        match value {
             [] => Ok(Self::default()),
             bytes => wire::decode(bytes),
         }

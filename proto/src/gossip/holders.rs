@@ -1,6 +1,7 @@
 //! Who holds each identifier, of all that claim it.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -11,25 +12,40 @@ use super::{
     mesh::Moment,
 };
 
-/// All claims.
+/// All claims. A node knows a million, so each takes 24 bytes: identifiers are
+/// kept by their SIR prefix, and nodes by their place in a list.
 #[derive(Clone, Debug, Default)]
 pub struct Holders {
-    claimants: BTreeMap<Subject, Claimants>,
+    claimants: BTreeMap<u64, BTreeMap<u64, Claimants>>,
+    nodes: Vec<NodeId>,
+    places: BTreeMap<NodeId, u32>,
+    count: usize,
 }
 
 /// Who claims an identifier, almost always one.
 #[derive(Clone, Debug)]
 enum Claimants {
-    One(NodeId, Claimed),
-    Many(BTreeMap<NodeId, Claimed>),
+    One(Claimed),
+    Many(Box<BTreeMap<NodeId, Claimed>>),
 }
 
 /// A claim, and since when it stands so, in seconds.
 #[derive(Clone, Copy, Debug)]
 struct Claimed {
-    standing: Standing,
+    /// The place of who claims.
+    by: u32,
+    epoch: u32,
     since: u32,
+    right: Right,
 }
+
+impl Claimed {
+    const fn standing(&self) -> Standing {
+        Standing { right: self.right, epoch: self.epoch }
+    }
+}
+
+const _: () = assert!(size_of::<Claimants>() == 16);
 
 /// Who has an identifier, and who else says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,23 +69,30 @@ impl Holders {
         standing: Option<Standing>,
         now: Moment,
     ) {
-        let mut all = match self.claimants.remove(&subject) {
+        let by = self.place(owner);
+        let of_prefix = self.claimants.entry(subject.sir_prefix).or_default();
+        let mut all = match of_prefix.remove(&subject.identifier) {
             None => BTreeMap::new(),
-            Some(Claimants::One(owner, claimed)) => BTreeMap::from([(owner, claimed)]),
-            Some(Claimants::Many(all)) => all,
+            Some(Claimants::One(claimed)) => {
+                BTreeMap::from([(self.nodes[claimed.by as usize], claimed)])
+            }
+            Some(Claimants::Many(all)) => *all,
         };
+        self.count -= usize::from(!all.is_empty());
         let former = all.remove(&owner);
-        if let Some(standing) = standing {
+        if let Some(Standing { right, epoch }) = standing {
             let now = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-            let same = former.filter(|former| former.standing == standing);
-            all.insert(owner, Claimed { standing, since: same.map_or(now, |it| it.since) });
+            let same = former.filter(|it| (it.right, it.epoch) == (right, epoch));
+            let since = same.map_or(now, |it| it.since);
+            all.insert(owner, Claimed { by, epoch, since, right });
         }
         let claimants = match all.len() {
             0 => return,
-            1 => all.pop_first().map(|(owner, standing)| Claimants::One(owner, standing)),
-            _ => Some(Claimants::Many(all)),
+            1 => all.pop_first().map(|(_, claimed)| Claimants::One(claimed)),
+            _ => Some(Claimants::Many(all.into())),
         };
-        self.claimants.extend(claimants.map(|claimants| (subject, claimants)));
+        self.count += 1;
+        of_prefix.extend(claimants.map(|claimants| (subject.identifier, claimants)));
     }
 
     /// Who holds an identifier: the one of those that are not `hidden` whose
@@ -77,24 +100,14 @@ impl Holders {
     /// all nodes choose the same.
     #[must_use]
     pub fn held(&self, subject: Subject, hidden: &BTreeSet<NodeId>) -> Option<Held> {
-        let (mut best, mut disputed_by) = (None, BTreeSet::new());
-        let mut consider = |owner: NodeId, Claimed { standing, since }: Claimed| {
-            if hidden.contains(&owner) {
-                return;
-            }
-            disputed_by.insert(owner);
-            let this = (standing, std::cmp::Reverse(owner));
-            if best.is_none_or(|(best, _)| this > best) {
-                best = Some((this, since));
-            }
+        let living = || {
+            let claims = self.claims(subject).map(|it| (it, self.nodes[it.by as usize]));
+            claims.filter(|(_, owner)| !hidden.contains(owner))
         };
-        match self.claimants.get(&subject)? {
-            Claimants::One(owner, claimed) => consider(*owner, *claimed),
-            Claimants::Many(all) => all.iter().for_each(|(it, claimed)| consider(*it, *claimed)),
-        }
-        let ((standing, std::cmp::Reverse(by)), since) = best?;
-        disputed_by.remove(&by);
-        Some(Held { by, standing, since: Duration::from_secs(since.into()), disputed_by })
+        let (best, by) = living().max_by_key(|(it, owner)| (it.standing(), Reverse(*owner)))?;
+        let disputed_by = living().map(|(_, owner)| owner).filter(|owner| *owner != by).collect();
+        let (standing, since) = (best.standing(), Duration::from_secs(best.since.into()));
+        Some(Held { by, standing, since, disputed_by })
     }
 
     /// That a node holds an identifier, if it claims it and is not `hidden`,
@@ -110,30 +123,51 @@ impl Holders {
         if held.by == node {
             return Some(held);
         }
-        let Claimants::Many(all) = self.claimants.get(&subject)? else { return None };
-        let Claimed { standing, since } = *all.get(&node)?;
+        let place = *self.places.get(&node)?;
+        let claimed = self.claims(subject).find(|it| it.by == place)?;
+        let (standing, since) = (claimed.standing(), Duration::from_secs(claimed.since.into()));
         let mut disputed_by = held.disputed_by;
         disputed_by.insert(held.by);
-        let since = Duration::from_secs(since.into());
         disputed_by.remove(&node).then_some(Held { by: node, standing, since, disputed_by })
     }
 
     /// The identifiers that somebody claims without a right that is known.
     pub fn without_right(&self) -> impl Iterator<Item = Subject> {
-        let is_without = |it: &Claimed| it.standing.right == Right::None;
-        self.claimants.iter().filter_map(move |(subject, claimants)| {
-            let found = match claimants {
-                Claimants::One(_, claimed) => is_without(claimed),
-                Claimants::Many(all) => all.values().any(is_without),
-            };
-            found.then_some(*subject)
-        })
+        let subjects = self.subjects();
+        subjects.filter(|it| self.claims(*it).any(|claimed| claimed.right == Right::None))
     }
 
     /// All that are claimed.
+    pub fn subjects(&self) -> impl Iterator<Item = Subject> {
+        self.claimants.iter().flat_map(|(sir_prefix, all)| {
+            let sir_prefix = *sir_prefix;
+            all.keys().map(move |identifier| Subject { sir_prefix, identifier: *identifier })
+        })
+    }
+
+    /// How many that are.
     #[must_use]
-    pub fn subjects(&self) -> impl ExactSizeIterator<Item = Subject> {
-        self.claimants.keys().copied()
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// All claims to an identifier, by who claims it.
+    fn claims(&self, subject: Subject) -> impl Iterator<Item = &Claimed> {
+        let of_prefix = self.claimants.get(&subject.sir_prefix);
+        let claimants = of_prefix.and_then(|all| all.get(&subject.identifier));
+        let (one, many) = match claimants {
+            None => (None, None),
+            Some(Claimants::One(claimed)) => (Some(claimed), None),
+            Some(Claimants::Many(all)) => (None, Some(all.values())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn place(&mut self, node: NodeId) -> u32 {
+        *self.places.entry(node).or_insert_with(|| {
+            self.nodes.push(node);
+            u32::try_from(self.nodes.len() - 1).expect("each node takes kilobytes elsewhere")
+        })
     }
 }
 

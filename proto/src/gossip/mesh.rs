@@ -116,6 +116,9 @@ pub enum Alarm {
     /// Another machine has the identity of this one and is in use. This one
     /// says nothing any more.
     Cloned,
+    /// This node has more to say than others would take: some of the identifiers
+    /// that it holds are unknown to them.
+    Full,
     /// An owner has signed two states for one position.
     Equivocation(NodeId),
     /// An identifier that this node holds is held by another one with a better
@@ -380,8 +383,14 @@ impl<S: Surroundings> Mesh<S> {
     }
 
     /// All identifiers that somebody claims.
-    pub fn subjects(&self) -> impl ExactSizeIterator<Item = Subject> {
+    pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         self.holders.subjects()
+    }
+
+    /// How many that are.
+    #[must_use]
+    pub const fn subject_count(&self) -> usize {
+        self.holders.len()
     }
 
     /// What the certificate of a node says.

@@ -9,12 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Certified, Change, Digest, Head, Key, NodeId, NodeRecord, Position, Signature, State,
-    Surroundings, Value, wire,
+    Surroundings, state::MAX_STATE, wire,
 };
 
-/// How many steps back an owner can be told of by what has changed since; who
-/// lacks more is given the whole state.
+/// How many steps back an owner can be told of at most by what has changed since;
+/// who lacks more is given the whole state.
 pub const RECENT: usize = 256;
+/// Bytes that steps may take, or as many as the state has: who lacks so many steps
+/// is told no more if told everything.
+const RECENT_BYTES: usize = 2048;
+/// What a step takes beside its changes, about.
+const STEP: usize = 40;
 
 /// A step in an owner's history, or several in one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +56,9 @@ pub enum Refused {
     /// Its owner has signed two states for one position.
     #[error("its owner says one thing here and another there")]
     Equivocation,
+    /// The state has more bytes than [`MAX_STATE`]: nobody could be given it whole.
+    #[error("its owner says more than a node may")]
+    TooLarge,
 }
 
 /// What has come of a delta that is taken.
@@ -70,8 +78,40 @@ pub struct Owner {
     certified: Arc<Certified>,
     head: Head,
     state: State,
-    /// The latest steps: the position that each led away from, and what changed.
-    recent: VecDeque<(Position, Arc<[Change]>)>,
+    recent: Recent,
+}
+
+/// The latest steps of one life.
+#[derive(Clone, Debug, Default)]
+struct Recent {
+    /// The sequence that each led away from, and what changed, encoded.
+    steps: VecDeque<(u64, Box<[u8]>)>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn push(&mut self, from: u64, changes: &[Change], most: usize) {
+        // What cannot be encoded could not be sent either.
+        let Ok(changes) = wire::encode(&changes) else { return *self = Self::default() };
+        self.bytes += STEP + changes.len();
+        self.steps.push_back((from, changes.into()));
+        while self.steps.len() > RECENT || self.bytes > most {
+            let Some((_, changes)) = self.steps.pop_front() else { break };
+            self.bytes -= STEP + changes.len();
+        }
+    }
+
+    /// What has changed since, if that is remembered: of several changes under one
+    /// key the last says all.
+    fn since(&self, from: u64) -> Option<Vec<Change>> {
+        let first = self.steps.iter().position(|(sequence, _)| *sequence == from)?;
+        let mut last = BTreeMap::new();
+        for (_, changes) in self.steps.range(first..) {
+            let changes: Vec<Change> = wire::decode(changes).ok()?;
+            last.extend(changes.into_iter().map(|change| (change.key, change)));
+        }
+        Some(last.into_values().collect())
+    }
 }
 
 impl Owner {
@@ -81,10 +121,11 @@ impl Owner {
         position: Position,
         surroundings: &mut impl Surroundings,
     ) -> Result<Self, Refused> {
+        check_size(&state)?;
         let certified = certified(&state, surroundings)?;
         let id = certified.key.node();
         let head = sign(id, position, state.digest(), surroundings);
-        Ok(Self { id, certified: certified.into(), head, state, recent: VecDeque::new() })
+        Ok(Self { id, certified: certified.into(), head, state, recent: Recent::default() })
     }
 
     /// Another node, from its whole state.
@@ -94,16 +135,15 @@ impl Owner {
             return Err(Refused::Gap);
         }
         let mut state = State::default();
-        for change in &changes {
-            state.change(change);
-        }
+        state.apply(&changes);
+        check_size(&state)?;
         let certified = certified(&state, surroundings)?;
         if certified.key.node() != id {
             return Err(Refused::Certificate);
         }
         let head = Head { position: to, digest: state.digest(), signature };
         check(id, &head, &certified, surroundings)?;
-        Ok(Self { id, certified: certified.into(), head, state, recent: VecDeque::new() })
+        Ok(Self { id, certified: certified.into(), head, state, recent: Recent::default() })
     }
 
     /// Takes what another node says has happened since.
@@ -138,42 +178,45 @@ impl Owner {
         if delta.from != Some(self.head.position) {
             return Err(Refused::Gap);
         }
-        let former = self.swap(&delta.changes);
+        let undo = self.state.apply(&delta.changes);
         match self.checked(&delta, surroundings) {
             Err(refused) => {
-                self.swap(&former);
+                self.state.apply(&undo);
                 Err(refused)
             }
             Ok((certified, head)) => {
                 self.certified = certified;
-                self.step(head, delta.changes.into());
+                self.step(head, &delta.changes);
                 Ok(Taken::Step)
             }
         }
     }
 
     /// Says something new: the owner is this node.
-    pub fn say(&mut self, changes: Vec<Change>, surroundings: &mut impl Surroundings) {
-        self.swap(&changes);
+    pub fn say(
+        &mut self,
+        changes: &[Change],
+        surroundings: &mut impl Surroundings,
+    ) -> Result<(), Refused> {
+        let undo = self.state.apply(changes);
+        if let Err(refused) = check_size(&self.state) {
+            self.state.apply(&undo);
+            return Err(refused);
+        }
         let position = self.head.position.next();
         let head = sign(self.id, position, self.state.digest(), surroundings);
-        self.step(head, changes.into());
+        self.step(head, changes);
+        Ok(())
     }
 
     /// What leads somebody who knows this owner at `from` to where it is.
     #[must_use]
     pub fn since(&self, from: Option<Position>) -> Delta {
-        let steps = self.recent.iter().position(|(position, _)| Some(*position) == from);
-        let (from, changes) = if let Some(first) = steps {
-            let steps = self.recent.range(first..).flat_map(|(_, changes)| changes.iter());
-            // Of several changes under one key the last says all.
-            let last: BTreeMap<_, _> = steps.map(|change| (change.key, change)).collect();
-            (from, last.into_values().cloned().collect())
-        } else {
-            let entries = self.state.entries();
-            let entry =
-                |(key, value): (&Key, &Value)| Change { key: *key, value: Some(value.clone()) };
-            (None, entries.map(entry).collect())
+        let is_same_life = |it: &Position| it.incarnation == self.head.position.incarnation;
+        let recent = from.filter(is_same_life).and_then(|it| self.recent.since(it.sequence));
+        let (from, changes) = match recent {
+            Some(changes) => (from, changes),
+            None => (None, self.state.whole()),
         };
         let Head { position: to, signature, .. } = self.head;
         Delta { owner: self.id, from, to, signature, changes }
@@ -203,25 +246,12 @@ impl Owner {
         &self.state
     }
 
-    /// Applies changes, and returns those that undo them.
-    fn swap(&mut self, changes: &[Change]) -> Vec<Change> {
-        let mut former: Vec<_> = changes
-            .iter()
-            .map(|change| {
-                let value = self.state.get(&change.key).cloned();
-                self.state.change(change);
-                Change { key: change.key, value }
-            })
-            .collect();
-        former.reverse();
-        former
-    }
-
     fn checked(
         &self,
         delta: &Delta,
         surroundings: &mut impl Surroundings,
     ) -> Result<(Arc<Certified>, Head), Refused> {
+        check_size(&self.state)?;
         let is_renewed = delta.changes.iter().any(|change| change.key == Key::RECORD);
         let certified = if is_renewed {
             let renewed = certified(&self.state, surroundings)?;
@@ -238,18 +268,24 @@ impl Owner {
         Ok((certified, head))
     }
 
-    fn step(&mut self, head: Head, changes: Arc<[Change]>) {
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
+    fn step(&mut self, head: Head, changes: &[Change]) {
+        let former = self.head.position;
+        if former.incarnation == head.position.incarnation {
+            self.recent.push(former.sequence, changes, self.state.size().max(RECENT_BYTES));
+        } else {
+            self.recent = Recent::default();
         }
-        self.recent.push_back((self.head.position, changes));
         self.head = head;
     }
 }
 
+const fn check_size(state: &State) -> Result<(), Refused> {
+    if state.size() > MAX_STATE { Err(Refused::TooLarge) } else { Ok(()) }
+}
+
 fn certified(state: &State, surroundings: &mut impl Surroundings) -> Result<Certified, Refused> {
     let record = state.get(&Key::RECORD).ok_or(Refused::Certificate)?;
-    let record: NodeRecord = wire::decode(record.bytes()).map_err(|_| Refused::Certificate)?;
+    let record: NodeRecord = wire::decode(record).map_err(|_| Refused::Certificate)?;
     surroundings.certified(&record.certificate).ok_or(Refused::Certificate)
 }
 

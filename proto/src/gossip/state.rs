@@ -1,11 +1,11 @@
-//! What an owner says, all of it at one position: entries under keys, and a
-//! digest that follows a change at the cost of that change.
+//! What an owner says, all of it at one position: entries under keys, packed by
+//! key, so that the digest of the bytes is the digest of what holds.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
+use super::{Digest, wire};
 
 /// Bytes of a key at most.
 pub const MAX_KEY: usize = 22;
@@ -98,6 +98,11 @@ impl Value {
         }))
     }
 
+    /// One that is kept in a state, and so no longer than it may be.
+    fn of(bytes: &[u8]) -> Self {
+        Self::new(bytes).expect("it was taken from a value")
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -108,117 +113,147 @@ impl Value {
     }
 }
 
-/// All that an owner says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// All that an owner says, packed: a node knows a million entries.
+///
+/// ```text
+///  0      1            2     n               n + 2
+///  | kind | length (1) | key | length (2) | value |  … the next entry, by key
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct State {
-    entries: BTreeMap<Key, Value>,
-    sum: Box<Sum>,
+    bytes: Box<[u8]>,
+    /// Where each entry starts.
+    starts: Box<[u32]>,
 }
 
+/// Bytes of a state at most, so that a message holds it, with an owner's name,
+/// positions and signature.
+pub const MAX_STATE: usize = wire::MAX_BYTES - 1024;
+
 impl State {
-    /// The state of these entries.
+    /// The state of these entries; of several under one key the last counts.
     #[must_use]
     pub fn of(entries: impl IntoIterator<Item = (Key, Value)>) -> Self {
+        let entries = entries.into_iter().map(|(key, value)| Change { key, value: Some(value) });
         let mut state = Self::default();
-        for (key, value) in entries {
-            state.change(&Change { key, value: Some(value) });
-        }
+        state.apply(&entries.collect::<Vec<_>>());
         state
     }
 
-    /// Changes it. A change to what holds already is none.
-    pub fn change(&mut self, change: &Change) {
-        let Change { key, value } = change;
-        let former = match value {
-            Some(value) => self.entries.insert(*key, value.clone()),
-            None => self.entries.remove(key),
-        };
-        if let Some(former) = &former {
-            self.sum.take(key, former);
+    /// Changes it, and returns what undoes that. Of several changes under one key
+    /// the last counts; one to what holds already is none.
+    pub fn apply(&mut self, changes: &[Change]) -> Vec<Change> {
+        let last: BTreeMap<_, _> = changes.iter().map(|it| (it.key, it.value.as_ref())).collect();
+        let added = last.iter().filter_map(|(key, value)| Some((key, (*value)?)));
+        let added: usize = added.map(|(key, value)| packed_length(key, value.bytes())).sum();
+        let mut bytes = Vec::with_capacity(self.bytes.len() + added);
+        let mut starts = Vec::with_capacity(self.starts.len() + last.len());
+        let (mut undo, mut next) = (Vec::with_capacity(last.len()), 0);
+        for (key, value) in last {
+            let (at, former) = match self.find(&key) {
+                Ok(at) => (at, Some(self.entry(at).1)),
+                Err(at) => (at, None),
+            };
+            self.copy(next..at, &mut bytes, &mut starts);
+            next = at + usize::from(former.is_some());
+            undo.push(Change { key, value: former.map(Value::of) });
+            if let Some(value) = value {
+                starts.push(place(bytes.len()));
+                pack(&key, value.bytes(), &mut bytes);
+            }
         }
-        if let Some(value) = value {
-            self.sum.add(key, value);
-        }
+        self.copy(next..self.starts.len(), &mut bytes, &mut starts);
+        (self.bytes, self.starts) = (bytes.into(), starts.into());
+        undo
     }
 
     /// What holds under `key`.
     #[must_use]
-    pub fn get(&self, key: &Key) -> Option<&Value> {
-        self.entries.get(key)
+    pub fn get(&self, key: &Key) -> Option<&[u8]> {
+        self.find(key).ok().map(|at| self.entry(at).1)
     }
 
     /// All entries, by key.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (Key, &[u8])> {
+        (0..self.starts.len()).map(|at| self.entry(at))
+    }
+
+    /// The changes that lead to it from nothing.
     #[must_use]
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = (&Key, &Value)> {
-        self.entries.iter()
+    pub fn whole(&self) -> Vec<Change> {
+        let entries = self.entries();
+        entries.map(|(key, value)| Change { key, value: Some(Value::of(value)) }).collect()
     }
 
     /// The entries of one kind, by key.
-    pub fn of_kind(&self, kind: u8) -> impl Iterator<Item = (&Key, &Value)> {
+    pub fn of_kind(&self, kind: u8) -> impl Iterator<Item = (Key, &[u8])> {
         let first = Key { kind, length: 0, bytes: [0; MAX_KEY] };
-        let last = Key { kind, length: u8::MAX, bytes: [u8::MAX; MAX_KEY] };
-        self.entries.range(first..=last)
+        let (Ok(at) | Err(at)) = self.find(&first);
+        let entries = (at..self.starts.len()).map(|at| self.entry(at));
+        entries.take_while(move |(key, _)| key.kind == kind)
     }
 
     /// Its digest, which no other state has.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        self.sum.digest()
+        let mut hasher = blake3::Hasher::new_derive_key("ila 2026 packed state");
+        Digest(hasher.update(&self.bytes).finalize().into())
+    }
+
+    /// How many bytes it is, packed.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Where the entry of a key is, or where it would be.
+    fn find(&self, key: &Key) -> Result<usize, usize> {
+        self.starts.binary_search_by(|start| self.entry_from(*start).0.cmp(key))
+    }
+
+    fn entry(&self, at: usize) -> (Key, &[u8]) {
+        self.entry_from(self.starts[at])
+    }
+
+    fn entry_from(&self, start: u32) -> (Key, &[u8]) {
+        let [kind, length, rest @ ..] = &self.bytes[start as usize..] else { unreachable!() };
+        let (bytes, rest) = rest.split_at(usize::from(*length));
+        let mut key = Key { kind: *kind, length: *length, bytes: [0; MAX_KEY] };
+        key.bytes[..bytes.len()].copy_from_slice(bytes);
+        let (value, rest) = rest.split_at(2);
+        let length = u16::from_be_bytes([value[0], value[1]]);
+        (key, &rest[..usize::from(length)])
+    }
+
+    /// Copies some of the entries behind others.
+    fn copy(&self, entries: std::ops::Range<usize>, bytes: &mut Vec<u8>, starts: &mut Vec<u32>) {
+        let start = |at: usize| self.starts.get(at).map_or(self.bytes.len(), |it| *it as usize);
+        let (from, to) = (start(entries.start), start(entries.end));
+        let moved = self.starts[entries].iter();
+        starts.extend(moved.map(|start| place(*start as usize - from + bytes.len())));
+        bytes.extend_from_slice(&self.bytes[from..to]);
     }
 }
 
-/// A sum over entries in any order: numbers modulo 2^16, side by side, so many
-/// that nobody finds other entries with the same (Lewi, Kim, Maykov and Weis,
-/// "Securing Update Propagation with Homomorphic Hashing", section 3).
-#[derive(Clone, PartialEq, Eq)]
-struct Sum([u16; LANES]);
-
-const LANES: usize = 1024;
-
-impl Sum {
-    fn add(&mut self, key: &Key, value: &Value) {
-        for (lane, part) in self.0.iter_mut().zip(parts(key, value)) {
-            *lane = lane.wrapping_add(part);
-        }
-    }
-
-    fn take(&mut self, key: &Key, value: &Value) {
-        for (lane, part) in self.0.iter_mut().zip(parts(key, value)) {
-            *lane = lane.wrapping_sub(part);
-        }
-    }
-
-    fn digest(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new_derive_key("ila 2026 state");
-        for lane in self.0 {
-            hasher.update(&lane.to_be_bytes());
-        }
-        Digest(hasher.finalize().into())
-    }
+fn packed_length(key: &Key, value: &[u8]) -> usize {
+    2 + usize::from(key.length) + 2 + value.len()
 }
 
-/// What an entry adds to each lane.
-fn parts(key: &Key, value: &Value) -> [u16; LANES] {
-    let mut hasher = blake3::Hasher::new_derive_key("ila 2026 entry");
-    hasher.update(&[key.kind, key.length]).update(&key.bytes).update(value.bytes());
-    let mut bytes = [0; LANES * 2];
-    hasher.finalize_xof().fill(&mut bytes);
-    let mut parts = [0; LANES];
-    for (part, pair) in parts.iter_mut().zip(bytes.chunks_exact(2)) {
-        *part = u16::from_be_bytes([pair[0], pair[1]]);
-    }
-    parts
+fn pack(key: &Key, value: &[u8], bytes: &mut Vec<u8>) {
+    let length = u16::try_from(value.len()).expect("a value is no longer than MAX_VALUE");
+    bytes.extend_from_slice(&[key.kind, key.length]);
+    bytes.extend_from_slice(key.bytes());
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(value);
 }
 
-impl Default for Sum {
-    fn default() -> Self {
-        Self([0; LANES])
-    }
+fn place(at: usize) -> u32 {
+    u32::try_from(at).expect("a state is no larger than MAX_STATE and one message")
 }
 
-impl fmt::Debug for Sum {
+impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.digest().fmt(f)
+        f.debug_map().entries(self.entries()).finish()
     }
 }
 

@@ -66,7 +66,7 @@ impl Speaker {
 
     pub fn say(&mut self, changes: Vec<Change>) {
         let mut owner = self.now().clone();
-        owner.say(changes, &mut self.agent);
+        owner.say(&changes, &mut self.agent).expect("there is room");
         self.said.push(owner);
     }
 

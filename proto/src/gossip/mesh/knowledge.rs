@@ -32,7 +32,7 @@ impl<S: Surroundings> Mesh<S> {
         let is_whole = delta.from.is_none();
         let mut touched: BTreeSet<Key> = delta.changes.iter().map(|change| change.key).collect();
         if is_whole {
-            touched.extend(owner.state().entries().map(|(key, _)| *key));
+            touched.extend(owner.state().entries().map(|(key, _)| key));
         }
         let taken = match known {
             Some(known) if known.head().position > former.position => {
@@ -72,7 +72,7 @@ impl<S: Surroundings> Mesh<S> {
         };
         self.known.insert(id, known);
         self.do_this(Effect::Node(id));
-        let keys = owner.state().entries().map(|(key, _)| *key).collect();
+        let keys = owner.state().entries().map(|(key, _)| key).collect();
         self.follow_up(owner, keys, now);
         self.judge_waiting(id, now);
         self.survey_soon(now);
@@ -100,7 +100,7 @@ impl<S: Surroundings> Mesh<S> {
         }
     }
 
-    fn judge(&mut self, owner: &Owner, key: &Key, value: Option<&Value>, now: Moment) {
+    fn judge(&mut self, owner: &Owner, key: &Key, value: Option<&[u8]>, now: Moment) {
         let Some(subject) = subject(owner.certified(), key) else { return };
         let mut court = Bench { mesh: self, unknown: None };
         let standing = value
@@ -127,9 +127,9 @@ impl<S: Surroundings> Mesh<S> {
             let Some(owner) = self.owner(owner).cloned() else { continue };
             let domains = owner.certified().locators.len().try_into().unwrap_or(u8::MAX);
             for key in (0..domains).filter_map(|domain| subject.key(domain).ok()) {
-                let value = owner.state().get(&key).cloned();
+                let value = owner.state().get(&key);
                 if value.is_some() {
-                    self.judge(&owner, &key, value.as_ref(), now);
+                    self.judge(&owner, &key, value, now);
                 }
             }
         }
@@ -159,7 +159,7 @@ impl<S: Surroundings> Mesh<S> {
 /// The identifiers that an owner claims.
 pub(super) fn claims(owner: &Owner) -> impl Iterator<Item = Subject> {
     let claims = owner.state().of_kind(claim::KIND);
-    claims.filter_map(|(key, _)| subject(owner.certified(), key))
+    claims.filter_map(|(key, _)| subject(owner.certified(), &key))
 }
 
 /// The identifier that a claim is about, which is none if the owner has no such

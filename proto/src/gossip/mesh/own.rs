@@ -17,9 +17,9 @@ impl<S: Surroundings> Mesh<S> {
     /// What this node says under a key, what is still to be stored and to be
     /// said included.
     #[must_use]
-    pub fn says(&self, key: &Key) -> Option<&Value> {
+    pub fn says(&self, key: &Key) -> Option<&[u8]> {
         match self.unsaid.get(key) {
-            Some(value) => value.as_ref(),
+            Some(value) => value.as_ref().map(Value::bytes),
             None => self.saying.as_deref().unwrap_or(self.own()).state().get(key),
         }
     }
@@ -41,9 +41,13 @@ impl<S: Surroundings> Mesh<S> {
             return;
         }
         let changes = std::mem::take(&mut self.unsaid).into_iter();
-        let changes = changes.map(|(key, value)| Change { key, value }).collect();
+        let mut changes: Vec<_> = changes.map(|(key, value)| Change { key, value }).collect();
         let mut own = self.own().clone();
-        own.say(changes, &mut self.surroundings);
+        while own.say(&changes, &mut self.surroundings).is_err() {
+            // What takes no room can still be said, and a head without any change.
+            changes.retain(|change| change.value.is_none());
+            self.do_this(Effect::Alarm(Alarm::Full));
+        }
         self.saying = Some(Arc::new(own));
         self.do_this(Effect::Store);
     }
@@ -53,7 +57,7 @@ impl<S: Surroundings> Mesh<S> {
         let Some(saying) = self.saying.take_if(|it| it.head().position == position) else { return };
         let former = *self.own().head();
         let keys =
-            |owner: &Owner| -> Vec<Key> { owner.state().entries().map(|(key, _)| *key).collect() };
+            |owner: &Owner| -> Vec<Key> { owner.state().entries().map(|(key, _)| key).collect() };
         let delta = saying.since(Some(former.position));
         let touched = match delta.from {
             Some(_) => delta.changes.iter().map(|change| change.key).collect(),

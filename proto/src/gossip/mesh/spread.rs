@@ -175,7 +175,7 @@ impl<S: Surroundings> Mesh<S> {
             // Where it says one thing here and another there, only all of it helps.
             Refused::Signature if from.is_some() => self.send(id, Frame::Want(owner, None), now),
             Refused::Equivocation => self.do_this(Effect::Alarm(Alarm::Equivocation(owner))),
-            Refused::Certificate | Refused::Signature => {
+            Refused::Certificate | Refused::Signature | Refused::TooLarge => {
                 self.close(id, Fault::Untrue(refused), now);
             }
         }

@@ -9,6 +9,11 @@ fn change(key: u8, value: Option<u8>) -> Change {
     Change { key: Key::new(1, &[key]).expect("it is short"), value }
 }
 
+fn long(key: u8, length: usize) -> Change {
+    let value = Value::new(&vec![7; length]).expect("it is as long as can be");
+    Change { key: Key::new(1, &[key]).expect("it is short"), value: Some(value) }
+}
+
 fn life(boot: u64) -> Position {
     Position { incarnation: Incarnation { boot, nonce: 7 }, sequence: 0 }
 }
@@ -33,15 +38,18 @@ fn whoever_follows_has_what_was_said_however_it_is_told() {
     let mut positions = vec![owner.head().position];
     for round in 0..300_u32 {
         let [key, value] = [round % 7, round % 5].map(|it| u8::try_from(it).expect("it is small"));
-        owner.say(vec![change(key, (value > 0).then_some(value))], &mut node);
+        owner.say(&[change(key, (value > 0).then_some(value))], &mut node).expect("there is room");
         let delta = owner.since(Some(step_by_step.head().position));
         assert_eq!(delta.changes.len(), 1);
         assert_eq!(step_by_step.follow(delta, &mut reader), Ok(Taken::Step));
         positions.push(owner.head().position);
     }
     // One that is too far back is given the whole.
-    assert_eq!(owner.since(Some(positions[43])).from, None);
-    for position in [Some(positions[44]), Some(positions[299]), None] {
+    let kept = positions.iter().position(|it| owner.since(Some(*it)).from.is_some());
+    let kept = kept.expect("the latest are kept");
+    assert!((200..300).contains(&kept), "{kept}");
+    assert_eq!(owner.since(Some(positions[kept - 1])).from, None);
+    for position in [Some(positions[kept]), Some(positions[299]), None] {
         assert_eq!(owner.since(position).from, position);
     }
     assert_eq!(at_once.follow(owner.since(Some(positions[0])), &mut reader), Ok(Taken::Step));
@@ -50,7 +58,60 @@ fn whoever_follows_has_what_was_said_however_it_is_told() {
     for known in [&step_by_step, &at_once, &learned] {
         assert_eq!((known.head(), known.state()), (owner.head(), owner.state()));
     }
-    assert_eq!(step_by_step.since(Some(positions[44])), owner.since(Some(positions[44])));
+    let from = Some(positions[kept]);
+    assert_eq!(step_by_step.since(from), owner.since(from));
+}
+
+/// The more an owner says, the more steps are worth keeping.
+#[test]
+fn as_many_steps_are_kept_as_are_shorter_than_everything() {
+    let (mut owner, mut node) = start(1, life(1));
+    let many: Vec<_> = (0..=u8::MAX).map(|key| long(key, 1000)).collect();
+    owner.say(&many, &mut node).expect("there is room");
+    let mut positions = Vec::new();
+    for round in 0..300_u32 {
+        positions.push(owner.head().position);
+        let key = u8::try_from(round % 7).expect("it is small");
+        owner.say(&[change(key, Some(1))], &mut node).expect("there is room");
+    }
+    assert_eq!(owner.since(Some(positions[300 - RECENT])).from, Some(positions[300 - RECENT]));
+    assert_eq!(owner.since(Some(positions[300 - RECENT - 1])).from, None);
+}
+
+/// Whoever comes anew could not be told.
+#[test]
+fn nobody_says_more_than_a_message_holds() {
+    let (mut owner, mut node) = start(1, life(1));
+    let mut reader = reader();
+    let mut known = Owner::learn(owner.since(None), &mut reader).expect("it is true");
+    let longest = crate::gossip::MAX_VALUE;
+    for key in 0..=u8::MAX {
+        let before = (*owner.head(), owner.state().clone());
+        let from = owner.head().position;
+        match owner.say(&[long(key, longest)], &mut node) {
+            Ok(()) => {
+                assert!(wire::encode(&owner.since(None)).is_ok(), "{key}");
+                assert_eq!(known.follow(owner.since(Some(from)), &mut reader), Ok(Taken::Step));
+            }
+            Err(refused) => {
+                assert_eq!(refused, Refused::TooLarge);
+                assert_eq!((*owner.head(), owner.state().clone()), before);
+                assert!(key > 250, "{key}");
+                // Nor is it taken of somebody who says it all the same.
+                let mut state = owner.state().clone();
+                state.apply(&[long(key, longest)]);
+                let position = from.next();
+                let head = sign(owner.id(), position, state.digest(), &mut node);
+                let changes = vec![long(key, longest)];
+                let (owner, signature) = (owner.id(), head.signature);
+                let delta = Delta { owner, from: Some(from), to: position, signature, changes };
+                assert_eq!(known.follow(delta, &mut reader), Err(Refused::TooLarge));
+                assert_eq!(known.head().position, from);
+                return;
+            }
+        }
+    }
+    panic!("it is never too much");
 }
 
 #[test]
@@ -59,10 +120,10 @@ fn what_is_not_true_changes_nothing() {
     let mut reader = reader();
     let mut known = Owner::learn(owner.since(None), &mut reader).expect("it is true");
     let before = known.clone();
-    owner.say(vec![change(1, Some(1)), change(2, Some(2))], &mut node);
+    owner.say(&[change(1, Some(1)), change(2, Some(2))], &mut node).expect("there is room");
     let good = owner.since(Some(before.head().position));
     let whole = owner.since(None);
-    owner.say(vec![change(3, Some(3))], &mut node);
+    owner.say(&[change(3, Some(3))], &mut node).expect("there is room");
     let later = owner.since(Some(whole.to));
 
     let mut other_value = good.clone();
@@ -117,7 +178,7 @@ fn what_is_not_true_changes_nothing() {
 #[test]
 fn a_later_life_goes_on_or_begins_anew() {
     let (mut first, mut node) = start(1, life(1));
-    first.say(vec![change(1, Some(1))], &mut node);
+    first.say(&[change(1, Some(1))], &mut node).expect("there is room");
     let mut reader = reader();
     let known = Owner::learn(first.since(None), &mut reader).expect("it is true");
     // It remembers what it has said …
@@ -138,8 +199,8 @@ fn a_later_life_goes_on_or_begins_anew() {
 fn of_two_states_for_one_position_all_keep_the_same() {
     let (mut one, mut node) = start(1, life(1));
     let mut other = one.clone();
-    one.say(vec![change(1, Some(1))], &mut node);
-    other.say(vec![change(1, Some(2))], &mut node);
+    one.say(&[change(1, Some(1))], &mut node).expect("there is room");
+    other.say(&[change(1, Some(2))], &mut node).expect("there is room");
     if one.head().digest > other.head().digest {
         std::mem::swap(&mut one, &mut other);
     }

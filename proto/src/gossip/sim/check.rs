@@ -211,7 +211,7 @@ impl Checks {
         self.count(Checker::Boundedness);
         let sizes = peer.mesh.sizes();
         let owners = peer.mesh.owners().len();
-        let claims = peer.mesh.subjects().len();
+        let claims = peer.mesh.subject_count();
         let limits = [
             ("links", sizes.links, 64),
             ("frames waiting", sizes.waiting, WAITING),

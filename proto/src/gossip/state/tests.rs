@@ -22,21 +22,33 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 proptest! {
     #[test]
     fn a_digest_is_of_what_holds_and_not_of_how_it_came_about(changes in changes()) {
-        let mut state = State::default();
+        let (mut state, mut at_once) = (State::default(), State::default());
         let mut holds = BTreeMap::new();
+        at_once.apply(&changes);
         for change in &changes {
-            state.change(change);
+            let before = state.clone();
+            let undo = state.apply(std::slice::from_ref(change));
+            let mut undone = state.clone();
+            undone.apply(&undo);
+            prop_assert_eq!(undone, before);
             match &change.value {
                 Some(value) => holds.insert(change.key, value.clone()),
                 None => holds.remove(&change.key),
             };
         }
         let again = State::of(holds.clone().into_iter().rev());
-        prop_assert_eq!(&state, &again);
-        prop_assert_eq!(state.digest(), again.digest());
-        prop_assert!(state.entries().eq(&holds));
-        for kind in 0..3 {
-            let of_kind = holds.iter().filter(|(key, _)| key.kind() == kind);
+        for other in [&again, &at_once] {
+            prop_assert_eq!(&state, other);
+            prop_assert_eq!(state.digest(), other.digest());
+        }
+        let holds: Vec<_> = holds.iter().map(|(key, value)| (*key, value.bytes())).collect();
+        prop_assert!(state.entries().eq(holds.iter().copied()));
+        for (key, value) in &holds {
+            prop_assert_eq!(state.get(key), Some(*value));
+        }
+        prop_assert_eq!(state.get(&Key::new(9, &[9]).expect("it is short")), None);
+        for kind in 0..4 {
+            let of_kind = holds.iter().copied().filter(|(key, _)| key.kind() == kind);
             prop_assert!(state.of_kind(kind).eq(of_kind));
         }
     }
@@ -45,9 +57,7 @@ proptest! {
     fn other_states_have_other_digests(one in changes(), other in changes()) {
         let [one, other] = [one, other].map(|changes| {
             let mut state = State::default();
-            for change in &changes {
-                state.change(change);
-            }
+            state.apply(&changes);
             state
         });
         prop_assert_eq!(one.entries().eq(other.entries()), one.digest() == other.digest());
@@ -65,8 +75,12 @@ fn keys_and_values_are_bounded() {
     assert_eq!(Value::new(&[7; MAX_VALUE + 1]), Err(TooLong(MAX_VALUE + 1)));
 }
 
-/// A million of them are to fit.
+/// A million claims are to fit, four bytes each for where it starts.
 #[test]
-fn an_entry_is_small() {
-    assert_eq!((size_of::<Key>(), size_of::<Value>()), (24, 24));
+fn a_claim_is_small() {
+    let claim = |number: u8| {
+        (Key::new(1, &[number; 9]).expect("it is short"), Value::new(&[]).expect("it is short"))
+    };
+    let state = State::of((0..100).map(claim));
+    assert_eq!(state.size(), 100 * 13);
 }

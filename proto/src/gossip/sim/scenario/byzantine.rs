@@ -148,7 +148,7 @@ fn equivocate(net: &mut Net) -> Played {
     for (number, one) in (10..).zip(&mut both) {
         let subject = net.subject(home(LIAR, number));
         let change = mesh::change(one.certified(), subject, Some(&Claim::default()));
-        one.say(change.into_iter().collect(), &mut node);
+        one.say(&Vec::from_iter(change), &mut node).expect("there is room");
     }
     let heads = both.each_ref().map(|one| *one.head());
     for (one, half) in both.iter().zip([0, 1]) {
