@@ -16,6 +16,7 @@
 //! | [`mesh`] | the mesh of this host: who says what, with connections, clock and disk |
 //! | [`transport`] | connections to other agents; with `enrol` the only user of quinn |
 //! | [`enrol`] | how a host is let into the mesh, and stays in it |
+//! | [`memory`] | its heap |
 //! | [`api`] | the local API on the socket |
 
 pub mod api;
@@ -25,6 +26,7 @@ pub mod desired;
 pub mod enrol;
 pub mod error;
 pub mod lifecycle;
+pub mod memory;
 pub mod mesh;
 pub mod monitor;
 pub mod netlink;

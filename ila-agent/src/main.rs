@@ -21,6 +21,7 @@ use ila_agent::{
     enrol::{self, admit::Admission},
     error::Refusal,
     lifecycle::{self, Lifecycle},
+    memory,
     mesh::Joining,
     monitor::Monitor,
     netlink::{self, Interface, Links},
@@ -68,6 +69,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    memory::share_heap();
     let args = Args::parse();
     tracing_subscriber::fmt()
         .with_env_filter(

@@ -8,7 +8,7 @@ use ila_proto::{
         Certified, Change, Key, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature,
         Surroundings,
         frame::Frame,
-        mesh::{Alarm, Effect, Event, Fault, LinkId, Mesh, Settings},
+        mesh::{Effect, Event, Fault, LinkId, Mesh, Settings},
         wire,
     },
     identity::{Authority, CertificateError, KeyPair, is_signed},
@@ -24,6 +24,7 @@ use crate::{
     transport::{Arrival, Identity, Peer, Reason, Transport, TransportError, Underlay},
 };
 
+mod alarms;
 mod files;
 mod follow;
 mod member;
@@ -390,7 +391,7 @@ impl Runner {
                     self.end(link, fault);
                 }
                 Effect::Store => self.store(),
-                Effect::Alarm(alarm) => tell_of(alarm),
+                Effect::Alarm(alarm) => alarms::log(&self.mesh, alarm),
                 Effect::Held(_) | Effect::Node(_) | Effect::Agreed => {}
             }
             // Nobody may be watching.
@@ -498,28 +499,6 @@ impl Runner {
             }
             let _ = inputs.send(Input::Event(Event::Stored(position))).await;
         });
-    }
-}
-
-fn tell_of(alarm: Alarm) {
-    match alarm {
-        Alarm::SetBack => tracing::error!("this node has said more than it remembers"),
-        Alarm::Cloned => tracing::error!(
-            "another machine has the identity of this node; nothing more is said here"
-        ),
-        Alarm::Full => tracing::error!(
-            "this node has more to say than others would take: not all of its identifiers are \
-             known to them"
-        ),
-        Alarm::Equivocation(node) => {
-            tracing::error!(%node, "a node says one thing here and another there");
-        }
-        Alarm::Lost(subject) => {
-            tracing::error!(?subject, "an identifier of a container here is held elsewhere");
-        }
-        Alarm::Restless(subject) => {
-            tracing::error!(?subject, "an identifier changes hands too often to be followed");
-        }
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
 use comfy_table::{CellAlignment, Table, presets};
 use ila_authority::Summary;
 use ila_proto::api::{
-    CertificateStatus, Container, ContainerList, CounterList, Domain, DroppedPacket, Hook, Mapping,
-    MappingChange, MappingList, MappingOrigin, MappingSource, MeshStatus, Node, NodeList,
-    NodeState, Party, Status, Uplink, UplinkState, Versioned,
+    AlarmReport, CertificateStatus, Container, ContainerList, CounterList, Domain, DroppedPacket,
+    Hook, Mapping, MappingChange, MappingList, MappingOrigin, MappingSource, MeshStatus, Node,
+    NodeList, NodeState, Party, Status, Uplink, UplinkState, Versioned,
 };
 use serde::Serialize;
 
@@ -330,6 +330,9 @@ fn add_mesh(table: &mut Table, mesh: &MeshStatus) {
         let failed = failed.map(|reason| format!("; not renewed: {}", printable(reason)));
         let failed = failed.unwrap_or_default();
         row("certificate", format!("valid until {valid_until}{untimely}{failed}"));
+    }
+    for AlarmReport { about, count, seconds_ago, .. } in &mesh.alarms {
+        row("alarm", format!("{} ({count} times, {seconds_ago} s ago)", printable(about)));
     }
     for rejected in &mesh.rejected {
         row("rejected", format!("{}: {}", rejected.count, rejected.reason));

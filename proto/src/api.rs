@@ -32,7 +32,9 @@ use crate::{
 
 mod mesh;
 mod name;
-pub use mesh::{CertificateStatus, MappingOrigin, MeshStatus, Node, NodeList, NodeState, Rejected};
+pub use mesh::{
+    AlarmReport, CertificateStatus, MappingOrigin, MeshStatus, Node, NodeList, NodeState, Rejected,
+};
 pub use name::{ContainerName, InterfaceName, NameError, NodeName};
 
 /// The version that every reply carries.

@@ -97,7 +97,10 @@ fn speak(
     let certified = Certified {
         key: key.public(),
         name: format!("n{node}").parse()?,
-        locators: vec![(args.sir_prefix, Locator::from_bits(0x2001_0db8_c000_0000 | u64::from(node)))],
+        locators: vec![(
+            args.sir_prefix,
+            Locator::from_bits(0x2001_0db8_c000_0000 | u64::from(node)),
+        )],
         home: vec![IdentifierRange { bits: home, length: 28 }],
     };
     let serial = u128::from(node).to_be_bytes();
@@ -113,7 +116,8 @@ fn speak(
         change(&certified, Subject::new(args.sir_prefix, identifier), Some(&Claim::default()))
     });
     let entries = claims.chain([record]).filter_map(|it| Some((it.key, it.value?)));
-    let position = Position { incarnation: Incarnation { boot: 1, nonce: u64::from(node) }, sequence: 1 };
+    let position =
+        Position { incarnation: Incarnation { boot: 1, nonce: u64::from(node) }, sequence: 1 };
     let mut speaker = Speaker { authority: authority.clone(), key };
     Ok(Owner::new(State::of(entries), position, &mut speaker)?)
 }

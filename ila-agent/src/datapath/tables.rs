@@ -118,7 +118,8 @@ impl Tables {
         let is_here = |value: MappingValue| matches!(value.place(), Place::Here { .. });
         let left = self.mappings()?.into_iter();
         let left = left.filter(|(key, value)| is_here(*value) && !kept.contains(key));
-        let mut changes = Changes { stale: Vec::new(), keys: Vec::new(), values: Vec::new(), entries: 0 };
+        let mut changes =
+            Changes { stale: Vec::new(), keys: Vec::new(), values: Vec::new(), entries: 0 };
         for (key, _) in left {
             match instead(key) {
                 Some(value) => {
@@ -266,14 +267,15 @@ impl<K: Layout + Ord, V: Layout + PartialEq> Changes<K, V> {
     ) -> Self {
         // A million of them are a list that is given back in one piece.
         known.sort_unstable_by_key(|(key, _)| *key);
-        let others = known.iter().filter(|(key, _)| !wanted.contains_key(key));
+        let others = known.iter().map(|(key, value)| (key, value));
+        let others = others.filter(|(key, _)| !wanted.contains_key(key));
         let (left, stale): (Vec<_>, Vec<_>) = others.partition(|(key, value)| stays(key, value));
         let there = |key: &K| known.binary_search_by_key(key, |(key, _)| *key).ok();
         let is_new = |(key, value): &(&K, &V)| {
             there(key).map(|at| &known[at].1).is_none_or(|it| it != *value && !stays(key, it))
         };
         let (keys, values) = wanted.iter().filter(is_new).unzip();
-        let stale = stale.into_iter().map(|it| it.0).collect();
+        let stale = stale.into_iter().map(|(key, _)| *key).collect();
         Self { stale, keys, values, entries: wanted.len() + left.len() }
     }
 

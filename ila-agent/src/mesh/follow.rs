@@ -26,6 +26,7 @@ use tokio::{
 use super::{MeshHandle, News, passed};
 use crate::{
     error::{Refusal, chain},
+    memory,
     owner::OwnerHandle,
 };
 
@@ -260,6 +261,7 @@ impl Follower {
         });
         let (mappings, locators) = known.await?;
         let settled = self.owner.call(move |owner| owner.settle(mappings, &locators)).await.ok()?;
+        memory::give_back();
         Some(settled.map_err(Refusal::from))
     }
 

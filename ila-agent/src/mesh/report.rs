@@ -12,7 +12,7 @@ use ila_proto::{
     },
 };
 
-use super::{Membership, follow::holder, record};
+use super::{Membership, alarms, follow::holder, record};
 
 impl Membership {
     /// All nodes.
@@ -39,7 +39,7 @@ impl Membership {
         let tokens = Rejected { reason: "token-refused".to_owned(), count: tokens };
         let tokens = (tokens.count > 0).then_some(tokens);
         let kept_out: Vec<_> = kept_out.chain(tokens).collect();
-        let certificate = self.certificate();
+        let (certificate, now) = (self.certificate(), self.mesh().now());
         let status = self.mesh().ask(move |mesh| {
             let counts = mesh.counts();
             let rejected = counts.refused.iter().filter(|(reason, _)| **reason != Refused::Old);
@@ -61,6 +61,7 @@ impl Membership {
                 sent_bytes,
                 received_bytes,
                 certificate,
+                alarms: alarms::report(mesh, now),
             }
         });
         status.await

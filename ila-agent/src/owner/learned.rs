@@ -1,8 +1,6 @@
 //! What others tell of themselves, on its way into the kernel's tables.
 
-use std::{
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use ila_proto::{
     abi::{LocatorKey, MAP_LOCATORS, MAX_LOCATORS, MappingKey, MappingValue, Place},

@@ -83,6 +83,22 @@ pub struct MeshStatus {
     /// How it stands with this node's certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
+    /// What people should know of, of the latest 32 kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<AlarmReport>,
+}
+
+/// Something that people should know of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlarmReport {
+    /// What: `set-back`, `cloned`, `full`, `equivocation`, `lost` or `restless`.
+    pub alarm: String,
+    /// What that means and what to do.
+    pub about: String,
+    /// How often.
+    pub count: u64,
+    /// How long ago the last time, in seconds.
+    pub seconds_ago: u64,
 }
 
 /// How it stands with a node's certificate.

@@ -275,11 +275,17 @@ fn a_status_is_said_so() {
                 renewal_failed: Some("nobody answers".to_owned()),
                 untimely: true,
             }),
+            alarms: vec![AlarmReport {
+                alarm: "set-back".to_owned(),
+                about: "an old disk".to_owned(),
+                count: 12,
+                seconds_ago: 13,
+            }],
         }),
     };
     is_said_as(
         &Versioned::new(status),
-        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"uplink_states":[{"interface":"up0","state":"up","seconds":4},{"interface":"up1","state":"no-carrier","seconds":3}],"routes_asked":"there are several uplinks","hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4,"mesh":{"converged":true,"nodes":5,"down":1,"links":4,"refused":"full","taken":6,"duplicates":7,"repairs":8,"rejected":[{"reason":"forged","count":9}],"sent_bytes":10,"received_bytes":11,"certificate":{"valid_until":"2027-01-01T00:00:00Z","renewal_failed":"nobody answers","untimely":true}}}"#,
+        r#"{"v":1,"version":"0.1.0","node":"h1","sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"checksum_mode":"neutral-map-auto","source":"locator","path":"slow","uplinks":["up0","up1"],"uplink_states":[{"interface":"up0","state":"up","seconds":4},{"interface":"up1","state":"no-carrier","seconds":3}],"routes_asked":"there are several uplinks","hook":"tcx","mtu":1500,"containers":2,"mappings":3,"uptime_seconds":4,"mesh":{"converged":true,"nodes":5,"down":1,"links":4,"refused":"full","taken":6,"duplicates":7,"repairs":8,"rejected":[{"reason":"forged","count":9}],"sent_bytes":10,"received_bytes":11,"certificate":{"valid_until":"2027-01-01T00:00:00Z","renewal_failed":"nobody answers","untimely":true},"alarms":[{"alarm":"set-back","about":"an old disk","count":12,"seconds_ago":13}]}}"#,
     );
 }
 

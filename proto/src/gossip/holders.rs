@@ -61,14 +61,15 @@ pub struct Held {
 }
 
 impl Holders {
-    /// Notes a claim, or that there is none any more.
+    /// Notes a claim, or that there is none any more. Says whether several nodes
+    /// claim that identifier.
     pub fn set(
         &mut self,
         subject: Subject,
         owner: NodeId,
         standing: Option<Standing>,
         now: Moment,
-    ) {
+    ) -> bool {
         let by = self.place(owner);
         let of_prefix = self.claimants.entry(subject.sir_prefix).or_default();
         let mut all = match of_prefix.remove(&subject.identifier) {
@@ -87,12 +88,14 @@ impl Holders {
             all.insert(owner, Claimed { by, epoch, since, right });
         }
         let claimants = match all.len() {
-            0 => return,
+            0 => return false,
             1 => all.pop_first().map(|(_, claimed)| Claimants::One(claimed)),
             _ => Some(Claimants::Many(all.into())),
         };
         self.count += 1;
+        let is_disputed = matches!(claimants, Some(Claimants::Many(_)));
         of_prefix.extend(claimants.map(|claimants| (subject.identifier, claimants)));
+        is_disputed
     }
 
     /// Who holds an identifier: the one of those that are not `hidden` whose

@@ -129,6 +129,18 @@ pub enum Alarm {
     Restless(Subject),
 }
 
+/// How many alarms are remembered.
+pub const ALARMS: usize = 32;
+
+/// How often there was an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raised {
+    /// How often.
+    pub count: u64,
+    /// When the last time.
+    pub last: Moment,
+}
+
 /// How a mesh behaves. The default is for hosts of one company, wherever they
 /// are.
 #[derive(Clone, Debug)]
@@ -248,6 +260,7 @@ pub struct Mesh<S> {
     is_silent: bool,
     agreed: Option<Moment>,
     timers: BTreeSet<(Moment, Timer)>,
+    alarms: BTreeMap<Alarm, Raised>,
     effects: BTreeSet<Effect>,
     counts: Counts,
 }
@@ -277,6 +290,7 @@ impl<S: Surroundings> Mesh<S> {
             is_silent: false,
             agreed: None,
             timers: BTreeSet::new(),
+            alarms: BTreeMap::new(),
             effects: BTreeSet::new(),
             counts: Counts::default(),
             settings,
@@ -318,7 +332,27 @@ impl<S: Surroundings> Mesh<S> {
                 }
             }
         }
+        self.remember_alarms(now);
         std::mem::take(&mut self.effects)
+    }
+
+    fn remember_alarms(&mut self, now: Moment) {
+        for effect in &self.effects {
+            let Effect::Alarm(alarm) = effect else { continue };
+            let raised = self.alarms.entry(*alarm).or_insert(Raised { count: 0, last: now });
+            *raised = Raised { count: raised.count + 1, last: now };
+        }
+        while self.alarms.len() > ALARMS {
+            let oldest = self.alarms.iter().min_by_key(|(_, raised)| raised.last);
+            let Some(alarm) = oldest.map(|(alarm, _)| *alarm) else { return };
+            self.alarms.remove(&alarm);
+        }
+    }
+
+    /// What people should know of, the latest [`ALARMS`].
+    #[must_use]
+    pub const fn alarms(&self) -> &BTreeMap<Alarm, Raised> {
+        &self.alarms
     }
 
     /// When [`Event::Passed`] is due.

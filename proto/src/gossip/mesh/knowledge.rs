@@ -111,10 +111,11 @@ impl<S: Surroundings> Mesh<S> {
             None => self.unjudged.remove(&(subject, owner.id())),
         };
         let before = self.entitled(subject);
-        self.holders.set(subject, owner.id(), standing, now);
+        let is_disputed = self.holders.set(subject, owner.id(), standing, now);
         self.moved(subject, before, now);
         self.do_this(Effect::Held(subject));
-        if self.held(subject).is_some_and(|held| held.disputed_by.contains(&self.me)) {
+        if is_disputed && self.held(subject).is_some_and(|held| held.disputed_by.contains(&self.me))
+        {
             self.do_this(Effect::Alarm(Alarm::Lost(subject)));
         }
     }

@@ -45,9 +45,9 @@ impl<S: Surroundings> Mesh<S> {
 
     /// Notes who has the best claim to an identifier and who had it before.
     pub(super) fn moved(&mut self, subject: Subject, before: Option<NodeId>, now: Moment) {
-        let Some(after) = self.entitled(subject) else { return };
         let last = self.moves.get(&subject).map(|moves| moves.last).or(before);
-        let Some(last) = last.filter(|last| *last != after) else { return };
+        let Some(last) = last else { return };
+        let Some(after) = self.entitled(subject).filter(|after| *after != last) else { return };
         let moves = self.moves.entry(subject).or_insert_with(|| {
             self.timers.insert((now + CALM, Timer::Calm(subject)));
             Moves { at: VecDeque::with_capacity(MOVES + 1), last, named: None }

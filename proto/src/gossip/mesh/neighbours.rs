@@ -256,12 +256,13 @@ impl<S: Surroundings> Mesh<S> {
         let chosen = chosen.copied();
         // Whoever is down may have been replaced where it was by a node that nobody
         // knows and that knows nobody: about once a second somebody looks there.
-        if down > 0 && self.below(self.known.len()) < SEEKERS {
+        let seeks = down > 0 && self.below(self.known.len()) < SEEKERS;
+        // Whoever was known may all be gone, of one who was away for long.
+        if seeks || chosen.is_none() || self.links.is_empty() {
             self.do_this(Effect::Seek);
         }
-        match chosen {
-            Some(node) => self.do_this(Effect::Dial(node)),
-            None => self.do_this(Effect::Seek),
+        if let Some(node) = chosen {
+            self.do_this(Effect::Dial(node));
         }
         let period = if down > 0 || self.links.is_empty() {
             self.settings.explore_down

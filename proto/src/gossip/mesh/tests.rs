@@ -100,3 +100,39 @@ fn a_node_that_starts_anew_is_not_kept_waiting_for_its_former_links_to_end() {
         assert_eq!(net.peers[victim].mesh.linked().count(), 3, "{victim}");
     }
 }
+
+/// All whom it remembers are gone, or elsewhere, but for one that everybody knows.
+#[test]
+fn who_was_away_for_long_asks_where_all_ask_at_first() {
+    for victim in 4..9 {
+        let (mut net, _) = joined(40, victim, Distances::LAN);
+        let victim = usize::try_from(victim).expect("it is small");
+        net.run_for(Duration::from_secs(5));
+        net.kill(victim);
+        (1..40).filter(|at| *at != victim).for_each(|at| net.kill(at));
+        net.restart(victim, Disk::Kept, true);
+        net.run_for(Duration::from_millis(100));
+        let linked: Vec<_> = net.peers[victim].mesh.linked().map(|(node, _)| node).collect();
+        assert_eq!(linked, [net.peers[0].mesh.me()], "{victim}");
+    }
+}
+
+/// Of many kinds the latest are kept, each with how often there was one.
+#[test]
+fn alarms_are_counted_and_the_oldest_forgotten() {
+    let (mut net, _) = joined(3, 1, Distances::LAN);
+    let mesh = &mut net.peers[1].mesh;
+    let alarm = |number| Alarm::Lost(Subject { sir_prefix: 1, identifier: number });
+    for number in (0..2 * ALARMS as u64).chain([7]) {
+        mesh.do_this(Effect::Alarm(alarm(number / 2)));
+        mesh.remember_alarms(Duration::from_secs(100 + number.max(50)));
+        mesh.effects.clear();
+    }
+    let counts: Vec<_> = mesh.alarms().values().map(|raised| raised.count).collect();
+    assert_eq!(counts.len(), ALARMS);
+    assert_eq!(counts.iter().sum::<u64>(), 2 * ALARMS as u64 + 1);
+    mesh.do_this(Effect::Alarm(Alarm::SetBack));
+    mesh.remember_alarms(Duration::from_secs(1000));
+    assert_eq!(mesh.alarms().len(), ALARMS);
+    assert!(mesh.alarms().contains_key(&Alarm::SetBack));
+}
