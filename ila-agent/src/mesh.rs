@@ -1,7 +1,14 @@
 //! The mesh of this host: the machine of `ila_proto::gossip` with connections,
 //! a clock and a disk.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use ila_proto::{
     gossip::{
@@ -44,7 +51,7 @@ const WAITING: usize = 1024;
 /// Frames of one link that may wait for it, so that one which brings many does
 /// not make others wait for long.
 const UNHANDLED: usize = 8;
-/// News that a watcher may be behind.
+/// Events that a watcher may be behind.
 const NEWS: usize = 4096;
 /// Between two attempts to store what this node says, on a disk that is full for
 /// one.
@@ -136,8 +143,8 @@ pub struct Host {
     pub random: StdRng,
 }
 
-/// What has happened in the mesh.
-pub type News = Effect;
+/// What has come of one event in the mesh: a whole state brings thousands at once.
+pub type News = Arc<BTreeSet<Effect>>;
 
 type Call = Box<dyn FnOnce(&mut Mesh<Agent>) + Send>;
 
@@ -375,7 +382,8 @@ impl Runner {
 
     fn handle(&mut self, event: Event) {
         let gone = if let Event::Down(link) = event { Some(link) } else { None };
-        for effect in self.mesh.handle(event, self.handle.now()) {
+        let effects = self.mesh.handle(event, self.handle.now());
+        for &effect in &effects {
             match effect {
                 Effect::Wake(link) => {
                     if let Some(link) = self.links.get(&link) {
@@ -394,8 +402,10 @@ impl Runner {
                 Effect::Alarm(alarm) => alarms::log(&self.mesh, alarm),
                 Effect::Held(_) | Effect::Node(_) | Effect::Agreed => {}
             }
+        }
+        if !effects.is_empty() {
             // Nobody may be watching.
-            let _ = self.handle.news.send(effect);
+            let _ = self.handle.news.send(effects.into());
         }
         if let Some(link) = gone {
             self.links.remove(&link);

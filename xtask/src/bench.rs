@@ -21,8 +21,8 @@ pub struct BenchArgs {
     /// How the overlay compares with plain routing between the same containers
     #[arg(long)]
     routing: bool,
-    /// What news cost in the mesh and how long they take, in virtual time,
-    /// of up to so many nodes, at most 10,000, which take 10 GB
+    /// What news cost in the mesh and how long they take, in virtual time, and what
+    /// it costs an agent to know all, of up to so many nodes, at most 10,000
     #[arg(long, value_name = "NODES", num_args = 0..=1, default_missing_value = "1000")]
     mesh: Option<usize>,
     /// In less than a minute instead of five, and less exactly

@@ -136,6 +136,13 @@ pub fn build_binaries() -> Result<()> {
             "ila-labs",
             "--bins",
         ]),
+    )?;
+    step::long(
+        "build-crowd",
+        "Building ila-crowd",
+        step::cargo()
+            .args(["build", "-p", "ila-agent", "--features", "bench"])
+            .args(["--bin", "ila-crowd"]),
     )
 }
 
@@ -143,18 +150,26 @@ pub fn build_binaries() -> Result<()> {
 pub fn made_up_packets(seed: u64, packets: u64) -> Command {
     let mut command = cargo_test();
     command.args(["-p", "ila-agent", "--test", "kernel"]);
-    let variables = [("ILA_SEED", seed), ("ILA_PACKETS", packets)];
-    let mut runner = step::as_root();
-    if runner.is_empty() {
-        let variables = variables.map(|(name, value)| (name, value.to_string()));
-        command.envs(variables).env("PATH", step::path());
-    } else {
-        // sudo keeps no variables but those that its command line sets.
-        runner.extend(variables.map(|(name, value)| format!("{name}={value}")));
-        run_by(&mut command, &runner);
-    }
+    let variables = [("ILA_SEED", seed.to_string()), ("ILA_PACKETS", packets.to_string())];
+    as_root_with(&mut command, &variables);
     command.args(["--", "--nocapture", "made_up_packets"]);
     command
+}
+
+/// The lab of a large mesh, as root and optimised, with so many nodes and
+/// identifiers.
+pub fn large_mesh(nodes: usize, identifiers: usize) -> Result<Command> {
+    let build = ["build", "--release", "-p", "ila-agent", "-p", "ila-ctl", "-p", "ila-labs"];
+    step::long(
+        "build-release",
+        "Building ila-agent and ila-ctl, optimised",
+        step::cargo().args(build).args(["--bins", "--features", "ila-agent/bench"]),
+    )?;
+    let mut command = cargo_test();
+    command.args(["--release", "--quiet", "-p", "ila-labs", "--test", "scenarios"]);
+    as_root_with(&mut command, &[("ILA_CROWD", format!("{nodes}x{identifiers}"))]);
+    command.args(["--", "--nocapture", "large::"]);
+    Ok(command)
 }
 
 /// The tests of decoders, of so many inputs each, from `seed` on.
@@ -185,6 +200,19 @@ fn as_root(command: &mut Command) -> &mut Command {
         return command.env("PATH", step::path());
     }
     run_by(command, &runner)
+}
+
+/// The same with variables in the environment of the tests.
+fn as_root_with(command: &mut Command, variables: &[(&str, String)]) {
+    let mut runner = step::as_root();
+    if runner.is_empty() {
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command.env("PATH", step::path());
+    } else {
+        // sudo keeps no variables but those that its command line sets.
+        runner.extend(variables.iter().map(|(name, value)| format!("{name}={value}")));
+        run_by(command, &runner);
+    }
 }
 
 /// Has cargo run the tests by another program.

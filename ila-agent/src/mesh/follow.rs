@@ -126,14 +126,14 @@ impl Follower {
                 () = passed(self.due) => None,
             };
             match first {
-                Some(Ok(first)) => batch.add(first),
+                Some(Ok(first)) => batch.add(&first),
                 Some(Err(broadcast::error::RecvError::Lagged(_))) => batch.all = true,
                 Some(Err(broadcast::error::RecvError::Closed)) => return,
                 None => {}
             }
             while batch.subjects.len() < BATCH {
                 match news.try_recv() {
-                    Ok(more) => batch.add(more),
+                    Ok(more) => batch.add(&more),
                     Err(broadcast::error::TryRecvError::Lagged(_)) => batch.all = true,
                     Err(_) => break,
                 }
@@ -271,11 +271,13 @@ impl Follower {
 }
 
 impl Batch {
-    fn add(&mut self, news: News) {
-        match news {
-            Effect::Held(subject) => drop(self.subjects.insert(subject)),
-            Effect::Node(node) => drop(self.nodes.insert(node)),
-            _ => {}
+    fn add(&mut self, news: &News) {
+        for effect in news.iter() {
+            match *effect {
+                Effect::Held(subject) => drop(self.subjects.insert(subject)),
+                Effect::Node(node) => drop(self.nodes.insert(node)),
+                _ => {}
+            }
         }
     }
 }

@@ -21,6 +21,7 @@ mod guards;
 mod hostile;
 mod join;
 mod kernel_ila;
+mod large;
 mod lifecycle;
 mod machine;
 mod mesh;

@@ -40,11 +40,11 @@ fn hosts(count: usize) -> String {
     text
 }
 
-fn mesh_of(test: &str, count: usize) -> Overlay {
+pub fn mesh_of(test: &str, count: usize) -> Overlay {
     Overlay::up(test, "two-hosts", |_| hosts(count))
 }
 
-fn json(overlay: &Overlay, host: &str, args: &[&str]) -> Option<Value> {
+pub fn json(overlay: &Overlay, host: &str, args: &[&str]) -> Option<Value> {
     let args: Vec<_> = args.iter().copied().chain(["-o", "json"]).collect();
     let output = overlay.ctl(host, &args).output().expect("it can be run");
     output.status.success().then(|| serde_json::from_slice(&output.stdout).expect("it is JSON"))
@@ -407,7 +407,7 @@ fn what_an_agent_has_left_in_the_tables_is_not_set_back_by_what_it_has_stored() 
 /// Prints how long it takes; how often by `ILA_ADDS`.
 #[test]
 fn a_container_is_reached_from_every_other_host_as_soon_as_it_is_added() {
-    let adds = std::env::var("ILA_ADDS").map_or(20, |it| it.parse().expect("it is a number"));
+    let adds = std::env::var("ILA_ADDS").map_or(200, |it| it.parse().expect("it is a number"));
     let overlay = mesh_of("reached", 3);
     let node = overlay.node("c1");
     let echo = UdpEcho::start(&node, Ipv6Addr::UNSPECIFIED);

@@ -93,11 +93,13 @@ impl Sim {
                 let mut heard = Vec::new();
                 while missing > 0 {
                     let news = news.recv().await.expect("it keeps up");
-                    let Effect::Held(subject) = news else { continue };
-                    let held = move |mesh: &mut Mesh<Agent>| mesh.held(subject).is_some();
-                    assert!(node.ask(held).await.expect("it runs"));
-                    heard.push((subject.identifier, Instant::now()));
-                    missing -= 1;
+                    for effect in news.iter() {
+                        let &Effect::Held(subject) = effect else { continue };
+                        let held = move |mesh: &mut Mesh<Agent>| mesh.held(subject).is_some();
+                        assert!(node.ask(held).await.expect("it runs"));
+                        heard.push((subject.identifier, Instant::now()));
+                        missing -= 1;
+                    }
                 }
                 heard
             })

@@ -10,8 +10,10 @@ use crate::gossip::{NodeId, Position, Surroundings, frame::Frame, ring};
 
 /// Within what time both sides may make a link without knowing of the other's.
 const TWINS: Duration = Duration::from_secs(2);
-/// How long a link stays that was made for a visit.
+/// How long a link stays that was made for a visit …
 const VISIT: Duration = Duration::from_secs(5);
+/// … and for as long as it has brought news within that time: much was missed.
+const BRINGING: Duration = Duration::from_secs(1);
 /// How long news of nodes are collected until links are arranged anew.
 const SURVEY: Duration = Duration::from_millis(10);
 /// Between two tries to reach a neighbour, at first and at most.
@@ -54,6 +56,8 @@ pub(super) struct Link {
     pub round_trip: Duration,
     since: Moment,
     is_ours: bool,
+    /// When it last brought something new.
+    pub brought: Option<Moment>,
     /// What has to be answered.
     pub waiting: VecDeque<Frame>,
     /// Of which owners the other node has to be told, and where it knows them.
@@ -94,6 +98,7 @@ impl<S: Surroundings> Mesh<S> {
             round_trip,
             since: now,
             is_ours,
+            brought: None,
             waiting: VecDeque::new(),
             pending: BTreeMap::new(),
             have: BTreeSet::new(),
@@ -175,8 +180,14 @@ impl<S: Surroundings> Mesh<S> {
     /// A visit is over, unless the other one has become a neighbour.
     pub(super) fn leave(&mut self, id: LinkId, now: Moment) {
         let Some(link) = self.links.get(&id) else { return };
-        if link.is_ours && !self.neighbours.contains(&link.node) {
-            self.close(id, Fault::Done, now);
+        if !link.is_ours || self.neighbours.contains(&link.node) {
+            return;
+        }
+        match link.brought {
+            Some(at) if now.saturating_sub(at) < BRINGING => {
+                self.at(now + BRINGING, Timer::Leave(id));
+            }
+            _ => self.close(id, Fault::Done, now),
         }
     }
 

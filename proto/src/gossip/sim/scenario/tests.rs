@@ -41,18 +41,18 @@ macro_rules! scenarios {
 
 // The numbers are such that most take about as long.
 scenarios! {
-    random: 110,
-    crash: 30,
-    flap: 180,
-    lossy: 150,
-    partition: 60,
-    order: 250,
-    islands: 70,
+    random: 160,
+    crash: 45,
+    flap: 270,
+    lossy: 220,
+    partition: 90,
+    order: 400,
+    islands: 100,
     overload: 1,
-    migration: 80,
-    disk: 220,
-    byzantine: 70,
-    gray: 250,
+    migration: 120,
+    disk: 330,
+    byzantine: 100,
+    gray: 380,
 }
 
 #[test]
