@@ -223,7 +223,8 @@ pub fn ingress(
     let Header { source, destination, hop_limit, .. } = *header;
     // First, because the verifier goes through it once for every domain if it
     // comes behind the next line.
-    let Restored { stated: origin, holds } = restore(config, tables, source);
+    let Restored { stated, holds } = restore(config, tables, source);
+    let origin = if holds { stated } else { Stated { address: source, neutral: true } };
     let Target { domain, stated: target, is_ours, fate } = target(config, tables, destination);
     if !is_ours {
         return Verdict::Pass(fate);
@@ -341,8 +342,9 @@ pub fn quoted(
     let (came, delivered) = addressed;
     let is_ila = source == came && came != delivered;
     let from = if is_ila { delivered } else { source };
-    // What cannot be restored stays as it is: the container will not know it,
-    // which is what would have become of it anyway.
+    // Nothing is believed by it, so that it need not be held there any more: whoever
+    // had it has sent the packet on. What cannot be restored stays as it is: the
+    // container will not know it, which is what would have become of it anyway.
     let to = restore(config, tables, destination).stated.address;
     if !is_ila && to == destination {
         return None;
@@ -390,7 +392,7 @@ fn own_domain(
 struct Restored {
     stated: Stated,
     /// Whether packets from there are handed on: the locator holds the
-    /// identifier, or there is no locator. Else the address is as it was.
+    /// identifier, or there is no locator.
     holds: bool,
 }
 
@@ -422,9 +424,6 @@ fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Resto
         Some(Place::Here { .. }) => config.domain(known.domain).locator() == ila.locator,
         None => false,
     };
-    if !holds {
-        return Restored { holds, ..as_it_is };
-    }
     let stated = Stated { address: sir.into(), neutral: mode.adjusts(wire) };
     Restored { stated, holds }
 }

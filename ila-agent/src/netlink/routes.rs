@@ -58,11 +58,17 @@ pub enum Only {
 }
 
 impl Links {
-    /// Tells of every change of any interface, IPv6 route or rule of the host
+    /// Tells of every change of any interface, IPv6 route, next hop or rule of the host
     /// from now on. To be read for as long as it is there: what is not is kept.
     pub fn routing_changes() -> Result<impl Stream<Item = Change> + Unpin, NetlinkError> {
-        const GROUPS: [MulticastGroup; 3] =
-            [MulticastGroup::Link, MulticastGroup::Ipv6Route, MulticastGroup::Ipv6Rule];
+        // Of routes that name a next hop by its number, no change is told when that
+        // one changes, unless the host is told to (`nexthop_compat_mode`).
+        const GROUPS: [MulticastGroup; 4] = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv6Rule,
+            MulticastGroup::Nexthop,
+        ];
         let (connection, _, changes) = rtnetlink::new_multicast_connection(&GROUPS)
             .map_err(|source| NetlinkError::Io { what: "watch the host's routes", source })?;
         tokio::spawn(connection);

@@ -294,7 +294,7 @@ impl World {
         let [source, destination] = [8, 24].map(|at| address_at(packet, quote + at));
         let is_ila = source == header.destination && source != rewrite.destination;
         let new_source = if is_ila { rewrite.destination } else { source };
-        let new_destination = self.restored(destination);
+        let new_destination = self.restored(destination).0;
         if new_source == source && new_destination == destination {
             return None;
         }
@@ -326,13 +326,13 @@ impl World {
         Some(result)
     }
 
-    /// The SIR address behind an ILA address whose locator holds it.
-    fn restored(&self, given: Address) -> Address {
+    /// The SIR address behind an ILA address, and whether its locator holds it.
+    fn restored(&self, given: Address) -> (Address, bool) {
         let kind = given.low >> 61;
         let is_local = given.high >> 54 == 0xfe80 >> 6 || given.high >> 56 == 0xff;
-        let Some(known) = self.locator(LocatorKey(given.high)) else { return given };
+        let Some(known) = self.locator(LocatorKey(given.high)) else { return (given, false) };
         if kind == 0 || is_local {
-            return given;
+            return (given, false);
         }
         let own = self.config.domains[known.domain as usize];
         let ila = IlaAddr {
@@ -341,11 +341,12 @@ impl World {
         };
         let delta = self.mode().to_sir_delta(own.sir_prefix(), ila.locator);
         let sir = Address::from(to_sir(self.mode(), ila, own.sir_prefix(), delta));
-        match self.place(known.domain, sir.low) {
-            Some(Place::There { locator, .. }) if locator == ila.locator => sir,
-            Some(Place::Here { .. }) if own.locator() == ila.locator => sir,
-            _ => given,
-        }
+        let holds = match self.place(known.domain, sir.low) {
+            Some(Place::There { locator, .. }) => locator == ila.locator,
+            Some(Place::Here { .. }) => own.locator() == ila.locator,
+            None => false,
+        };
+        (sir, holds)
     }
 
     fn neighbour(&self, packet: &[u8], header: &Header) -> (i32, Fate, Vec<u8>) {
