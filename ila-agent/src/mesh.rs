@@ -7,7 +7,7 @@ use ila_proto::{
     gossip::{
         Certified, Change, Delta, Key, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature,
         Surroundings, Value,
-        frame::Frame,
+        frame::{Frame, Version},
         mesh::{Alarm, Effect, Event, Fault, LinkId, Mesh, Settings},
         wire,
     },
@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     enrol::admit::Admission,
-    transport::{Arrival, Identity, Peer, Reason, Transport, TransportError, Underlay},
+    transport::{Arrival, Identity, Peer, Reason, Speaks, Transport, TransportError, Underlay},
 };
 
 mod files;
@@ -119,6 +119,8 @@ pub struct Start {
     pub remembered: Vec<Delta>,
     /// How the mesh behaves.
     pub settings: Settings,
+    /// The latest version that it speaks.
+    pub speaks: Version,
     /// What admits hosts, where the authority is.
     pub admission: Option<Arc<Admission>>,
 }
@@ -147,6 +149,8 @@ enum Input {
     Received(LinkId, Frame, OwnedSemaphorePermit),
     /// What a link is to be sent.
     Pull(LinkId, oneshot::Sender<Vec<Frame>>),
+    /// What is spoken with whom.
+    Versions(oneshot::Sender<BTreeMap<NodeId, Version>>),
     Call(Call),
 }
 
@@ -174,10 +178,8 @@ impl MeshHandle {
     /// instead of those that `start` names.
     pub fn start_on(host: Host, start: Start) -> Result<Self, MeshError> {
         let Host { underlay, store, random } = host;
-        let transport = match start.admission {
-            Some(_) => Transport::admitting(underlay, &start.identity)?,
-            None => Transport::over(underlay, &start.identity)?,
-        };
+        let speaks = Speaks { latest: start.speaks, admits: start.admission.is_some() };
+        let transport = Transport::speaking(underlay, &start.identity, speaks)?;
         let listens = transport
             .address()
             .map_err(|source| TransportError::Bind { address: start.listen, source })?;
@@ -223,6 +225,13 @@ impl MeshHandle {
         let call = move |mesh: &mut Mesh<Agent>| drop(reply.send(what(mesh)));
         self.inputs.send(Input::Call(Box::new(call))).await.ok()?;
         answer.await.ok()
+    }
+
+    /// What is spoken with the nodes that there is a connection to.
+    pub async fn versions(&self) -> BTreeMap<NodeId, Version> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.inputs.send(Input::Versions(reply)).await;
+        answer.await.unwrap_or_default()
     }
 
     /// The moment, as the machine counts.
@@ -366,6 +375,7 @@ impl Runner {
                     self.handle(Event::Received(link, frame));
                 }
                 Some(Input::Pull(link, reply)) => drop(reply.send(self.pull(link))),
+                Some(Input::Versions(reply)) => drop(reply.send(self.versions())),
                 Some(Input::Call(call)) => call(&mut self.mesh),
             }
         }
@@ -446,6 +456,12 @@ impl Runner {
             frames.push(frame);
         }
         frames
+    }
+
+    fn versions(&self) -> BTreeMap<NodeId, Version> {
+        // One that ends may not be gone yet.
+        let links = self.links.iter().filter(|(id, _)| self.mesh.has(**id));
+        links.map(|(_, Link { peer, .. })| (peer.node.key.node(), peer.version)).collect()
     }
 
     fn addresses_of(&self, node: NodeId) -> Vec<SocketAddr> {
@@ -550,7 +566,7 @@ async fn write(
             if frames.is_empty() {
                 break;
             }
-            for frame in &frames {
+            for frame in frames {
                 writer.write(frame).await?;
             }
         }
