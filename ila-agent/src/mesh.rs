@@ -14,7 +14,7 @@ use ila_proto::{
     gossip::{
         Certified, Change, Key, NodeId, NodeRecord, Owner, PublicKey, Refused, Signature,
         Surroundings,
-        frame::Frame,
+        frame::{Frame, Version},
         mesh::{Effect, Event, Fault, LinkId, Mesh, Settings},
         wire,
     },
@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     enrol::admit::Admission,
-    transport::{Arrival, Identity, Peer, Reason, Transport, TransportError, Underlay},
+    transport::{Arrival, Identity, Peer, Reason, Speaks, Transport, TransportError, Underlay},
 };
 
 mod alarms;
@@ -128,6 +128,8 @@ pub struct Start {
     pub remembered: Heard,
     /// How the mesh behaves.
     pub settings: Settings,
+    /// The latest version that it speaks.
+    pub speaks: Version,
     /// What admits hosts, where the authority is.
     pub admission: Option<Arc<Admission>>,
 }
@@ -156,6 +158,8 @@ enum Input {
     Received(LinkId, Frame, OwnedSemaphorePermit),
     /// What a link is to be sent.
     Pull(LinkId, oneshot::Sender<Vec<Frame>>),
+    /// What is spoken with whom.
+    Versions(oneshot::Sender<BTreeMap<NodeId, Version>>),
     Call(Call),
 }
 
@@ -183,10 +187,8 @@ impl MeshHandle {
     /// instead of those that `start` names.
     pub fn start_on(host: Host, start: Start) -> Result<Self, MeshError> {
         let Host { underlay, store, random } = host;
-        let transport = match start.admission {
-            Some(_) => Transport::admitting(underlay, &start.identity)?,
-            None => Transport::over(underlay, &start.identity)?,
-        };
+        let speaks = Speaks { latest: start.speaks, admits: start.admission.is_some() };
+        let transport = Transport::speaking(underlay, &start.identity, speaks)?;
         let listens = transport
             .address()
             .map_err(|source| TransportError::Bind { address: start.listen, source })?;
@@ -232,6 +234,13 @@ impl MeshHandle {
         let call = move |mesh: &mut Mesh<Agent>| drop(reply.send(what(mesh)));
         self.inputs.send(Input::Call(Box::new(call))).await.ok()?;
         answer.await.ok()
+    }
+
+    /// What is spoken with the nodes that there is a connection to.
+    pub async fn versions(&self) -> BTreeMap<NodeId, Version> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.inputs.send(Input::Versions(reply)).await;
+        answer.await.unwrap_or_default()
     }
 
     /// The moment, as the machine counts.
@@ -375,6 +384,7 @@ impl Runner {
                     self.handle(Event::Received(link, frame));
                 }
                 Some(Input::Pull(link, reply)) => drop(reply.send(self.pull(link))),
+                Some(Input::Versions(reply)) => drop(reply.send(self.versions())),
                 Some(Input::Call(call)) => call(&mut self.mesh),
             }
         }
@@ -460,6 +470,12 @@ impl Runner {
         frames
     }
 
+    fn versions(&self) -> BTreeMap<NodeId, Version> {
+        // One that ends may not be gone yet.
+        let links = self.links.iter().filter(|(id, _)| self.mesh.has(**id));
+        links.map(|(_, Link { peer, .. })| (peer.node.key.node(), peer.version)).collect()
+    }
+
     fn addresses_of(&self, node: NodeId) -> Vec<SocketAddr> {
         let record = self.mesh.owner(node).and_then(|owner| record(owner));
         record.map(|record| record.addresses).unwrap_or_default()
@@ -543,7 +559,7 @@ async fn write(
             if frames.is_empty() {
                 break;
             }
-            for frame in &frames {
+            for frame in frames {
                 writer.write(frame).await?;
             }
         }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use ila_proto::{
-    gossip::{Certified, NodeId, wire},
+    gossip::{Certified, NodeId, frame::Version, wire},
     identity::{Authority, Certificate, CertificateError, SERVER_NAME, Validity},
 };
 use quinn::{
@@ -146,9 +146,17 @@ struct Shared {
     counts: Arc<Counts>,
     bans: Arc<Bans>,
     handshakes: Arc<Handshakes>,
-    /// Whether those who want to join are let in as far as that.
-    admits: bool,
+    speaks: Speaks,
     own: RwLock<Own>,
+}
+
+/// Which protocols are spoken.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaks {
+    /// The latest version among nodes; those before it as well.
+    pub latest: Version,
+    /// Whether those who want to join are let in as far as that.
+    pub admits: bool,
 }
 
 /// What this node shows of itself.
@@ -172,6 +180,8 @@ pub enum Arrival {
 pub struct Peer {
     /// What its certificate says.
     pub node: Certified,
+    /// What is spoken with it: the latest version that both sides do.
+    pub version: Version,
     connection: Connection,
     counts: Arc<Counts>,
 }
@@ -184,25 +194,26 @@ impl Transport {
 
     /// Listens where an underlay has its socket, for nodes only.
     pub fn over(underlay: Underlay, identity: &Identity) -> Result<Self, TransportError> {
-        Self::make(underlay, identity, false)
+        let speaks = Speaks { latest: Version::LATEST, admits: false };
+        Self::speaking(underlay, identity, speaks)
     }
 
-    /// The same, for those as well who want to join.
-    pub fn admitting(underlay: Underlay, identity: &Identity) -> Result<Self, TransportError> {
-        Self::make(underlay, identity, true)
-    }
-
-    fn make(underlay: Underlay, identity: &Identity, admits: bool) -> Result<Self, TransportError> {
+    /// The same, for whoever speaks one of these protocols.
+    pub fn speaking(
+        underlay: Underlay,
+        identity: &Identity,
+        speaks: Speaks,
+    ) -> Result<Self, TransportError> {
         let Underlay { socket, runtime, endpoint, clock } = underlay;
         let authority = Authority::read(&identity.authority)?;
         let provider = Arc::new(ring::default_provider());
         let (counts, bans) = (Arc::default(), Arc::default());
-        let made = own(&authority, (identity, admits), &provider, &clock, (&counts, &bans))?;
+        let made = own(&authority, (identity, speaks), &provider, &clock, (&counts, &bans))?;
         let (server, own) = made;
         let endpoint = Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime);
         let endpoint = endpoint.map_err(TransportError::Endpoint)?;
         let (handshakes, own) = (Arc::default(), RwLock::new(own));
-        let shared = Shared { authority, provider, clock, counts, bans, handshakes, admits, own };
+        let shared = Shared { authority, provider, clock, counts, bans, handshakes, speaks, own };
         let transport = Self { endpoint, shared: Arc::new(shared) };
         if transport.is_untimely() {
             tracing::error!(
@@ -216,11 +227,11 @@ impl Transport {
     /// Shows another certificate from now on, of the same authority. Connections
     /// that stand go on.
     pub fn renew(&self, identity: &Identity) -> Result<(), TransportError> {
-        let Shared { authority, provider, clock, counts, bans, admits, .. } = &*self.shared;
+        let Shared { authority, provider, clock, counts, bans, speaks, .. } = &*self.shared;
         if Authority::read(&identity.authority)? != *authority {
             return Err(CertificateError::Foreign.into());
         }
-        let (server, own) = own(authority, (identity, *admits), provider, clock, (counts, bans))?;
+        let (server, own) = own(authority, (identity, *speaks), provider, clock, (counts, bans))?;
         self.endpoint.set_server_config(Some(server));
         *self.shared.own.write().unwrap_or_else(PoisonError::into_inner) = own;
         Ok(())
@@ -336,14 +347,17 @@ impl Transport {
         let der = der.ok_or(CertificateError::Malformed);
         let der = der.inspect_err(|_| self.counts().count(Reason::NotANode))?;
         let node = self.shared.authority.certified(der, None)?;
-        Ok(Peer { node, connection, counts: Arc::clone(&self.shared.counts) })
+        let agreed = protocol(&connection);
+        let version = Version::ALL.into_iter().find(|it| agreed.as_deref() == Some(it.alpn()));
+        let Some(version) = version else { return self.not_admitted(Reason::OtherProtocol) };
+        Ok(Peer { node, version, connection, counts: Arc::clone(&self.shared.counts) })
     }
 }
 
 /// What connections are made with that show this identity.
 fn own(
     authority: &Authority,
-    (identity, admits): (&Identity, bool),
+    (identity, speaks): (&Identity, Speaks),
     provider: &Arc<CryptoProvider>,
     clock: &Arc<dyn TimeProvider>,
     (counts, bans): (&Arc<Counts>, &Arc<Bans>),
@@ -353,8 +367,8 @@ fn own(
     let shared = (Arc::clone(counts), Arc::clone(bans));
     let verifier =
         Verifier::new(authority.clone(), &identity.authority, validity, provider, shared)?;
-    let verifier = Arc::new(verifier.admitting(admits));
-    let (server, client) = tls::configure((identity, admits), provider, &verifier, clock)?;
+    let verifier = Arc::new(verifier.admitting(speaks.admits));
+    let (server, client) = tls::configure((identity, speaks), provider, &verifier, clock)?;
     Ok((server, Own { validity, client }))
 }
 
@@ -368,12 +382,14 @@ impl Peer {
     /// The streams to both sides. The other side learns of its one with the
     /// first frame.
     pub async fn writer(&self) -> Result<Writer, TransportError> {
-        Ok(Writer::new(self.connection.open_uni().await?, Arc::clone(&self.counts)))
+        let stream = self.connection.open_uni().await?;
+        Ok(Writer::new(stream, self.version, Arc::clone(&self.counts)))
     }
 
     /// The stream of what the other side says, once it does.
     pub async fn reader(&self) -> Result<Reader, TransportError> {
-        Ok(Reader::new(self.connection.accept_uni().await?, Arc::clone(&self.counts)))
+        let stream = self.connection.accept_uni().await?;
+        Ok(Reader::new(stream, self.version, Arc::clone(&self.counts)))
     }
 
     /// Ends the connection; if it has ended for a reason that is worth it, counts

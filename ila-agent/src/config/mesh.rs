@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use ila_proto::gossip::frame::Version;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -33,6 +34,8 @@ pub struct MeshConfig {
     pub seeds: Vec<SocketAddr>,
     /// How long mappings to a node that is down stay.
     pub grace: Duration,
+    /// The latest version of the protocol that is spoken with others.
+    pub max_protocol: Version,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +50,7 @@ pub(super) struct Mesh {
     seeds: Vec<Spanned<SocketAddr>>,
     #[serde(default = "default_grace")]
     grace_seconds: u32,
+    max_protocol: Option<Spanned<i64>>,
 }
 
 const fn default_listen() -> SocketAddr {
@@ -68,8 +72,20 @@ impl Mesh {
             addresses: check_addresses("addresses", self.addresses)?,
             seeds: check_addresses("seeds", self.seeds)?,
             grace: Duration::from_secs(self.grace_seconds.into()),
+            max_protocol: self.max_protocol.as_ref().map_or(Ok(Version::LATEST), check_protocol)?,
         })
     }
+}
+
+/// A version that this agent speaks.
+fn check_protocol(stated: &Spanned<i64>) -> Result<Version, Problem> {
+    let number = *stated.get_ref();
+    let spoken = Version::ALL.into_iter().find(|it| i64::from(it.number()) == number);
+    spoken.ok_or_else(|| {
+        let latest = Version::LATEST.number();
+        let reason = format!("this agent speaks the versions 1 to {latest}, not {number}");
+        Problem::new(stated, "max_protocol", reason)
+    })
 }
 
 /// What somebody can connect to.

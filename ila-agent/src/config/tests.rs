@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use ila_proto::gossip::frame::Version;
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -216,8 +218,11 @@ fn a_mesh_has_documented_defaults_and_addresses_that_can_be_reached() {
         addresses: Vec::new(),
         seeds: Vec::new(),
         grace: Duration::from_secs(600),
+        max_protocol: Version::LATEST,
     };
     assert_eq!(mesh, expected);
+    let held = with("identity = \"/i\"\nmax_protocol = 1").expect("it is valid").mesh;
+    assert_eq!(held.map(|it| it.max_protocol), Some(Version::One));
     assert_eq!(parse(GOOD).expect("it is valid").mesh, None);
     for (bad, line, says) in [
         ("identity = \"i\"", 12, "`identity`: must be an absolute path"),
@@ -225,6 +230,14 @@ fn a_mesh_has_documented_defaults_and_addresses_that_can_be_reached() {
         ("identity = \"/i\"\naddresses = [\"[::1]:0\"]", 13, "`addresses`: nobody can"),
         ("identity = \"/i\"\nseeds = [\"[ff02::1]:9\"]", 13, "`seeds`: nobody can"),
         ("identity = \"/i\"\nseeds = [\"host\"]", 13, "invalid socket address"),
+        (
+            "identity = \"/i\"\nmax_protocol = 0",
+            13,
+            "`max_protocol`: this agent speaks the versions",
+        ),
+        ("identity = \"/i\"\nmax_protocol = 3", 13, "speaks the versions 1 to 2, not 3"),
+        ("identity = \"/i\"\nmax_protocol = -1", 13, "speaks the versions 1 to 2, not -1"),
+        ("identity = \"/i\"\nmax_protocol = \"1\"", 13, "invalid type"),
         ("listen = \"[::]:1\"", 11, "missing field `identity`"),
     ] {
         let error = with(bad).expect_err(bad).to_string();

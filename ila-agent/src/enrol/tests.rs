@@ -420,6 +420,7 @@ async fn a_node_of_the_mesh_admits_where_it_listens() {
         file: world.dir.path().join("said"),
         remembered: crate::mesh::snapshot::Heard::default(),
         settings: ila_proto::gossip::mesh::Settings::default(),
+        speaks: ila_proto::gossip::frame::Version::LATEST,
         admission: Some(admission),
     };
     let mesh = crate::mesh::MeshHandle::start(start).expect("it starts");

@@ -98,6 +98,7 @@ impl Joining {
             file: state_dir.join(OWN),
             remembered: Heard::load(&others),
             settings: Settings::default(),
+            speaks: config.max_protocol,
             admission: admission.clone(),
         })?;
         let has_seeds = !config.seeds.is_empty();

@@ -1,6 +1,6 @@
 //! What a member can say of the mesh, for people.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ila_proto::{
     addr::{Address, SirPrefix},
@@ -8,6 +8,7 @@ use ila_proto::{
     gossip::{
         NodeId, Refused, Surroundings,
         claim::{Right, Subject},
+        frame::Version,
         mesh::Mesh,
     },
 };
@@ -18,9 +19,12 @@ impl Membership {
     /// All nodes.
     pub async fn nodes(&self) -> NodeList {
         let (hidden, now) = (self.following().hidden, self.mesh().now());
+        let versions = self.mesh().versions().await;
         let nodes = self.mesh().ask(move |mesh| {
             let all: Vec<_> = mesh.owners().map(|owner| owner.id()).collect();
-            all.into_iter().filter_map(|id| node(mesh, id, &hidden, now)).collect::<Vec<_>>()
+            all.into_iter()
+                .filter_map(|id| node(mesh, id, &hidden, &versions, now))
+                .collect::<Vec<_>>()
         });
         let mut nodes = nodes.await.unwrap_or_default();
         nodes.sort_by(|a, b| (a.name.as_str(), &a.id).cmp(&(b.name.as_str(), &b.id)));
@@ -94,6 +98,7 @@ impl Membership {
     /// How a mapping has come about, or that there is none.
     pub async fn origin(&self, subject: Subject, mapping: Option<Mapping>) -> MappingOrigin {
         let (hidden, now) = (self.following().hidden, self.mesh().now());
+        let versions = self.mesh().versions().await;
         let origin = self.mesh().ask(move |mesh| {
             let held = holder(mesh, subject, &hidden);
             let held = held.or_else(|| mesh.held_despite(subject, &BTreeSet::new()))?;
@@ -105,7 +110,7 @@ impl Membership {
             };
             Some(MappingOrigin {
                 mapping: None,
-                holder: node(mesh, held.by, &hidden, now),
+                holder: node(mesh, held.by, &hidden, &versions, now),
                 right: Some(right.to_owned()),
                 by: mesh.comes_by(held.by).and_then(name),
                 disputed_by: held.disputed_by.into_iter().filter_map(name).collect(),
@@ -139,6 +144,7 @@ fn node<S: Surroundings>(
     mesh: &Mesh<S>,
     id: NodeId,
     hidden: &BTreeSet<NodeId>,
+    versions: &BTreeMap<NodeId, Version>,
     now: std::time::Duration,
 ) -> Option<Node> {
     let owner = mesh.owner(id)?;
@@ -160,6 +166,7 @@ fn node<S: Surroundings>(
             NodeState::Alive
         },
         round_trip_micros: round_trip.and_then(|it| it.as_micros().try_into().ok()),
+        protocol: round_trip.and_then(|_| versions.get(&id)).map(|it| it.number()),
         heard_millis: heard.as_millis().try_into().unwrap_or(u64::MAX),
         mappings: mesh.claims_of(id).count(),
         version: record.as_ref().map(|it| it.version.clone()).unwrap_or_default(),

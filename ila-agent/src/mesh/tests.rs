@@ -66,6 +66,7 @@ impl World {
             file: self.folder.path().join(format!("n{node}")),
             remembered: Heard::default(),
             settings: Settings::default(),
+            speaks: Version::LATEST,
             admission: None,
         }
     }
@@ -149,6 +150,45 @@ async fn nodes_that_know_one_come_to_know_all_and_what_they_hold() {
 }
 
 /// A node that is down for a moment is not one to take from.
+/// As in the middle of an upgrade: news come through those that do not know of
+/// steps and through those that do.
+#[tokio::test]
+async fn nodes_of_two_versions_are_one_mesh() {
+    let world = World::new();
+    let listen = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0);
+    let start = |node, seeds: &[_], speaks| {
+        let start = Start { speaks, ..world.prepare(node, listen, seeds) };
+        MeshHandle::start(start).expect("it starts")
+    };
+    let first = start(1, &[], Version::Two);
+    let seeds = [first.transport.address().expect("it listens")];
+    let [second, third] =
+        [(2, Version::One), (3, Version::Two)].map(|(node, latest)| start(node, &seeds, latest));
+    let nodes = [&first, &second, &third];
+    for held in [true, false, true] {
+        for (node, mesh) in (1..).zip(nodes) {
+            claim(mesh, node, held.then(Claim::default)).await;
+        }
+        for mesh in nodes {
+            for node in 1..=3 {
+                sees(mesh, node, held).await;
+            }
+        }
+    }
+    for mesh in nodes {
+        until(mesh, |mesh| mesh.linked().count() == 2).await;
+    }
+    let [one, two, three] = [1, 2, 3].map(|node| key(node).public().node());
+    let (old, new) = (Version::One, Version::Two);
+    assert_eq!(first.versions().await, [(two, old), (three, new)].into());
+    assert_eq!(second.versions().await, [(one, old), (three, old)].into());
+    assert_eq!(third.versions().await, [(one, new), (two, old)].into());
+    for mesh in nodes {
+        assert_eq!(mesh.transport().counts().all(), [].into());
+        mesh.close();
+    }
+}
+
 #[tokio::test]
 async fn what_a_node_has_by_right_stays_its_own_until_it_is_hidden() {
     let world = World::new();

@@ -53,7 +53,7 @@ reasons! {
     HandshakeTimeout = "handshake-timeout",
     /// The handshake failed for a reason that is not among these.
     HandshakeFailed = "handshake-failed",
-    /// Does not speak this version of the protocol, nor any that is known here.
+    /// Speaks no version of the protocol that is spoken here.
     OtherProtocol = "other-protocol",
     /// Shows no certificate.
     NoCertificate = "no-certificate",

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ila_proto::gossip::{
-    frame::{Frame, HEADER, Read},
+    frame::{Frame, HEADER, Read, Version},
     wire,
 };
 use quinn::{RecvStream, SendStream};
@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Reader {
     stream: RecvStream,
     unread: Vec<u8>,
+    version: Version,
     counts: Arc<Counts>,
 }
 
@@ -28,18 +29,19 @@ pub struct Reader {
 #[derive(Debug)]
 pub struct Writer {
     stream: SendStream,
+    version: Version,
     counts: Arc<Counts>,
 }
 
 impl Reader {
-    pub(super) const fn new(stream: RecvStream, counts: Arc<Counts>) -> Self {
-        Self { stream, unread: Vec::new(), counts }
+    pub(super) const fn new(stream: RecvStream, version: Version, counts: Arc<Counts>) -> Self {
+        Self { stream, unread: Vec::new(), version, counts }
     }
 
-    /// The next frame that this version knows. After an error there is none.
+    /// The next frame that the version has which is spoken. After an error there is none.
     pub async fn read(&mut self) -> Result<Frame, TransportError> {
         loop {
-            match Frame::read(&self.unread) {
+            match Frame::read(&self.unread, self.version) {
                 Ok(Read::Frame(frame, taken)) => {
                     self.unread.drain(..taken);
                     return Ok(frame);
@@ -107,13 +109,13 @@ fn length(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Writer {
-    pub(super) const fn new(stream: SendStream, counts: Arc<Counts>) -> Self {
-        Self { stream, counts }
+    pub(super) const fn new(stream: SendStream, version: Version, counts: Arc<Counts>) -> Self {
+        Self { stream, version, counts }
     }
 
     /// Writes a frame, as soon as the other side takes it.
-    pub async fn write(&mut self, frame: &Frame) -> Result<(), TransportError> {
-        let bytes = frame.write()?;
+    pub async fn write(&mut self, frame: Frame) -> Result<(), TransportError> {
+        let bytes = frame.spoken(self.version).write()?;
         self.stream.write_all(&bytes).await?;
         self.counts.sent(bytes.len());
         Ok(())

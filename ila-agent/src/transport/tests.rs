@@ -1,7 +1,10 @@
 use std::net::Ipv6Addr;
 
 use ila_proto::{
-    gossip::{NodeId, PublicKey, frame::Frame},
+    gossip::{
+        Change, Delta, Incarnation, Key, NodeId, Position, PublicKey, Signature,
+        frame::{Frame, Version},
+    },
     identity::{KeyPair, Validity},
 };
 
@@ -34,6 +37,14 @@ fn transport(authority: u8, node: u8) -> (Transport, PublicKey) {
     (Transport::listen(&identity, ANYWHERE).expect("a port is free"), key)
 }
 
+/// One that speaks no later version than this.
+fn speaking(node: u8, latest: Version) -> Transport {
+    let (identity, _) = identity(1, node, VALIDITY);
+    let underlay = Underlay::bind(ANYWHERE).expect("a port is free");
+    let speaks = Speaks { latest, admits: false };
+    Transport::speaking(underlay, &identity, speaks).expect("it is good")
+}
+
 /// Accepts one connection.
 async fn accept(transport: &Transport) -> Result<Peer, TransportError> {
     loop {
@@ -56,7 +67,7 @@ async fn both_sides_know_who_the_other_is_and_hear_what_it_says() {
     assert_eq!((left.node.key, right.node.key), (other_key, one_key));
     let (mut writer, frames) = (left.writer().await.expect("there is one"), frames());
     let send = async {
-        for frame in &frames {
+        for frame in frames.clone() {
             writer.write(frame).await.expect("it is read");
         }
     };
@@ -74,6 +85,43 @@ async fn both_sides_know_who_the_other_is_and_hear_what_it_says() {
 fn frames() -> Vec<Frame> {
     let heads = (0..20_000).map(|at| (NodeId([7; 16]).start(), at)).collect();
     vec![Frame::Same, Frame::Have(heads), Frame::Compare(7)]
+}
+
+/// Whoever calls; and what one of them does not know it is not told.
+#[tokio::test]
+async fn two_speak_the_latest_version_that_both_know() {
+    let position = Position { incarnation: Incarnation { boot: 1, nonce: 2 }, sequence: 3 };
+    let said = Frame::Delta(Delta {
+        owner: NodeId([7; 16]),
+        from: Some(position),
+        to: position.next(),
+        signature: Signature { r: [8; 32], s: [9; 32] },
+        changes: vec![Change { key: Key::RECORD, value: None }],
+    });
+    for (calls, called) in [
+        (Version::One, Version::One),
+        (Version::One, Version::Two),
+        (Version::Two, Version::One),
+        (Version::Two, Version::Two),
+    ] {
+        let both = calls.min(called);
+        let (calls, called) = (speaking(1, calls), speaking(2, called));
+        let address = called.address().expect("it listens");
+        let (left, right) = tokio::join!(calls.connect(address), accept(&called));
+        let (left, right) = (left.expect("it is let in"), right.expect("it is good"));
+        assert_eq!((left.version, right.version), (both, both));
+        for (from, to) in [(&left, &right), (&right, &left)] {
+            let mut writer = from.writer().await.expect("there is one");
+            writer.write(said.clone()).await.expect("it is read");
+            let mut reader = to.reader().await.expect("it says something");
+            let read = timeout(HANDSHAKE, reader.read()).await.expect("it is known");
+            assert_eq!(read.expect("it is one"), said.clone().spoken(both));
+            assert_eq!(matches!(said.clone().spoken(both), Frame::Step(_)), both == Version::Two);
+        }
+        for transport in [&calls, &called] {
+            assert_eq!(transport.counts().all(), [].into());
+        }
+    }
 }
 
 #[tokio::test]
@@ -102,9 +150,11 @@ async fn who_is_not_of_the_same_authority_or_out_of_time_is_not_let_in() {
 async fn who_shows_no_certificate_is_no_node() {
     let (good, _) = identity(1, 1, VALIDITY);
     let underlay = Underlay::bind(ANYWHERE).expect("a port is free");
-    let good = Transport::admitting(underlay, &good).expect("it is good");
+    let speaks = Speaks { latest: Version::LATEST, admits: true };
+    let good = Transport::speaking(underlay, &good, speaks).expect("it is good");
     let address = good.address().expect("it listens");
-    for alpn in [tls::ALPN, tls::JOIN] {
+    let mesh = Version::One.alpn();
+    for alpn in [mesh, tls::JOIN] {
         let (identity, _) = identity(1, 2, VALIDITY);
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from(identity.authority)).expect("it is one");
@@ -130,7 +180,7 @@ async fn who_shows_no_certificate_is_no_node() {
         let (_, arrival) = tokio::join!(connecting, arrives);
         match arrival {
             Ok(Arrival::Joins(_)) => assert_eq!(alpn, tls::JOIN),
-            Err(TransportError::Certificate(_)) => assert_eq!(alpn, tls::ALPN),
+            Err(TransportError::Certificate(_)) => assert_eq!(alpn, mesh),
             other => panic!("{other:?}"),
         }
     }

@@ -14,11 +14,10 @@ use rustls::{
 };
 use tokio::time::Instant;
 
-use super::{Identity, TransportError, admission::HANDSHAKES, verify::Verifier};
+use super::{Identity, Speaks, TransportError, admission::HANDSHAKES, verify::Verifier};
 
-/// The protocol, by its name in the TLS handshake. Another version has another.
-pub const ALPN: &[u8] = b"ila-mesh/1";
-/// That of those who are not in the mesh yet.
+/// The protocol of those who are not in the mesh yet, by its name in the TLS
+/// handshake.
 pub const JOIN: &[u8] = ila_proto::enrol::ALPN;
 /// How often a connection shows that it stands …
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
@@ -32,10 +31,11 @@ const WINDOW: u32 = 1 << 20;
 const INCOMING: usize = 2 * HANDSHAKES;
 const INCOMING_BYTES: u64 = 16 << 10;
 
-/// What connections are made with, those that come in, for those as well who
-/// want to join if this node `admits`, and those that go out.
+/// What connections are made with, those that come in and those that go out. Both
+/// sides name what they speak; whoever is called takes the first of its own that
+/// the caller has, which is the latest.
 pub fn configure(
-    (identity, admits): (&Identity, bool),
+    (identity, speaks): (&Identity, Speaks),
     provider: &Arc<CryptoProvider>,
     verifier: &Arc<Verifier>,
     clock: &Arc<dyn TimeProvider>,
@@ -50,9 +50,10 @@ pub fn configure(
     let mut server = rustls::ServerConfig::builder_with_details(provider(), clock())
         .with_protocol_versions(&tls13)?
         .with_client_cert_verifier(Arc::clone(verifier) as _)
-        .with_single_cert(if admits { shown } else { chain() }, key())?;
-    server.alpn_protocols = vec![ALPN.to_vec()];
-    server.alpn_protocols.extend(admits.then(|| JOIN.to_vec()));
+        .with_single_cert(if speaks.admits { shown } else { chain() }, key())?;
+    let versions = || speaks.latest.up_to().map(|it| it.alpn().to_vec());
+    server.alpn_protocols = versions().collect();
+    server.alpn_protocols.extend(speaks.admits.then(|| JOIN.to_vec()));
     // Whoever comes again shows its certificate again.
     server.send_tls13_tickets = 0;
     let mut client = rustls::ClientConfig::builder_with_details(provider(), clock())
@@ -60,7 +61,7 @@ pub fn configure(
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(verifier) as _)
         .with_client_auth_cert(chain(), key())?;
-    client.alpn_protocols = vec![ALPN.to_vec()];
+    client.alpn_protocols = versions().collect();
     client.resumption = rustls::client::Resumption::disabled();
 
     let transport = Arc::new(limits());

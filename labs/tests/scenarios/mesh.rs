@@ -295,6 +295,57 @@ fn a_stream_does_not_notice_that_all_agents_are_restarted_one_after_the_other() 
     }
 }
 
+/// Waits until the connections of a host speak these versions of the protocol.
+#[track_caller]
+fn speaks(overlay: &Overlay, host: &str, expected: &[(&str, u64)]) {
+    let expected: BTreeMap<_, _> = expected.iter().copied().collect();
+    wait_until(LONG, &format!("{host} to speak {expected:?}"), || {
+        let nodes = json(overlay, host, &["node", "ls"])?;
+        let nodes = nodes["nodes"].as_array().expect("it is a list").iter();
+        let spoken =
+            nodes.filter_map(|node| Some((node["name"].as_str()?, node["protocol"].as_u64()?)));
+        (spoken.collect::<BTreeMap<_, _>>() == expected).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:?}", json(overlay, host, &["node", "ls"])));
+}
+
+/// As in the middle of an upgrade: one host's agent speaks the version that the
+/// former one did.
+#[test]
+fn hosts_of_two_versions_of_the_protocol_are_one_mesh() {
+    const HELD: &str = "max_protocol = 1\n";
+    let overlay = mesh_of("versions", 4);
+    overlay.configure("h3", |text| text.replace("[mesh]\n", &format!("[mesh]\n{HELD}")));
+    let _held = restart(&overlay, "h3");
+    speaks(&overlay, "h1", &[("h2", 2), ("h3", 1), ("h4", 2)]);
+    speaks(&overlay, "h3", &[("h1", 1), ("h2", 1), ("h4", 1)]);
+    for host in ["h1", "h2", "h3", "h4"] {
+        ok(&mut overlay.ctl(host, &["status", "--wait", "60s"]));
+    }
+    let three = add(&overlay, "h3", "three", "2000:0:0:103");
+    let one = add(&overlay, "h1", "one", "2000:0:0:101");
+    for host in ["h1", "h2", "h4"] {
+        maps(&overlay, host, "2000:0:0:103", true);
+    }
+    for host in ["h2", "h3", "h4"] {
+        maps(&overlay, host, "2000:0:0:101", true);
+    }
+    let [to_three, to_one] =
+        ["fd00:db8:0:1:2000::103", "fd00:db8:0:1:2000::101"].map(|it| it.parse().expect("it is"));
+    assert!(pings(&one, to_three) && pings(&three, to_one));
+    ok(&mut overlay.ctl("h3", &["container", "rm", "three"]));
+    for host in ["h1", "h2", "h4"] {
+        maps(&overlay, host, "2000:0:0:103", false);
+        let status = json(&overlay, host, &["status"]).expect("it answers");
+        assert!(!status["mesh"]["rejected"].to_string().contains("frame"), "{status}");
+    }
+    overlay.configure("h3", |text| text.replace(HELD, ""));
+    let _agent = restart(&overlay, "h3");
+    speaks(&overlay, "h1", &[("h2", 2), ("h3", 2), ("h4", 2)]);
+    let _again = add(&overlay, "h3", "again", "2000:0:0:104");
+    maps(&overlay, "h1", "2000:0:0:104", true);
+}
+
 #[test]
 fn a_host_with_a_certificate_of_others_is_not_let_in() {
     let overlay = mesh_of("foreign", 3);

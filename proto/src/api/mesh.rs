@@ -34,6 +34,10 @@ pub struct Node {
     /// microseconds; none if there is no connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round_trip_micros: Option<u64>,
+    /// The version of the protocol that is spoken by that connection; none if
+    /// there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u8>,
     /// How long ago something came that it has signed, in milliseconds.
     pub heard_millis: u64,
     /// How many identifiers it says it has.

@@ -49,6 +49,7 @@ fn node() -> Node {
         id: "0011".to_owned(),
         state: NodeState::Alive,
         round_trip_micros: Some(250),
+        protocol: Some(2),
         heard_millis: 5,
         mappings: 6,
         version: "0.1.0".to_owned(),
@@ -60,7 +61,7 @@ fn node() -> Node {
     }
 }
 
-const NODE: &str = r#""name":"h1","id":"0011","state":"alive","round_trip_micros":250,"heard_millis":5,"mappings":6,"version":"0.1.0","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"addresses":["[2001:db8:ffff:1::2]:7741"]"#;
+const NODE: &str = r#""name":"h1","id":"0011","state":"alive","round_trip_micros":250,"protocol":2,"heard_millis":5,"mappings":6,"version":"0.1.0","domains":[{"sir_prefix":"fd00:db8:0:1::/64","locator":"2001:db8:a:1::/64"}],"addresses":["[2001:db8:ffff:1::2]:7741"]"#;
 
 /// The names of all fields in a JSON text, those of labels left out.
 fn field_names(json: &Value, names: &mut Vec<String>) {

@@ -5,14 +5,80 @@
 //!  | kind | length (4) | body …
 //! ```
 //!
-//! A kind that is not known is skipped by its length.
+//! A kind that is not known is skipped by its length. What has its bytes keeps
+//! them for ever: what is added is of a later [`Version`], and said to nobody who
+//! does not speak that.
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Delta, NodeId, Position, wire};
+use super::{Change, Delta, Incarnation, NodeId, Position, Signature, wire};
 
 /// Bytes before a body.
 pub const HEADER: usize = 5;
+
+/// What two nodes speak that have a link: the latest version that both know, so
+/// that nodes of several versions are one mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// Frames of the kinds 1 to 8.
+    One = 1,
+    /// Those, and [`Frame::Step`].
+    Two = 2,
+}
+
+impl Version {
+    /// What is spoken if nobody is in the way of it.
+    pub const LATEST: Self = Self::Two;
+    /// All there are, in the order in which they are preferred.
+    pub const ALL: [Self; 2] = [Self::Two, Self::One];
+
+    /// Its number, for people.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Its name in the TLS handshake.
+    #[must_use]
+    pub const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::One => b"ila-mesh/1",
+            Self::Two => b"ila-mesh/2",
+        }
+    }
+
+    /// This one and those before it, in the order in which they are preferred.
+    pub fn up_to(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |it| *it <= self)
+    }
+}
+
+/// What an owner has said within one life, to who knows of that life: a [`Delta`]
+/// without what goes without saying then, which was a quarter of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The start of its owner's identity.
+    pub owner: u64,
+    /// The sequence from where …
+    pub from: u64,
+    /// … and where to.
+    pub to: u64,
+    /// The owner's, as in a [`Delta`].
+    pub signature: Signature,
+    /// What has changed, as there.
+    pub changes: Vec<Change>,
+}
+
+impl Step {
+    /// What it says if it is about this life of this owner. If it is not, it does
+    /// not lead to what that has signed.
+    #[must_use]
+    pub fn of(self, owner: NodeId, incarnation: Incarnation) -> Delta {
+        let Self { from, to, signature, changes, .. } = self;
+        let [from, to] = [from, to].map(|sequence| Position { incarnation, sequence });
+        Delta { owner, from: Some(from), to, signature, changes }
+    }
+}
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +103,9 @@ pub enum Frame {
     /// Where the owners are whose identity starts with this byte, all of them,
     /// with the first eight bytes of the digests of their states.
     Heads(u8, Vec<(NodeId, Position, u64)>),
+    /// What an owner has said, in fewer bytes; from version 2 on. The mesh says
+    /// it as a delta, [`Self::spoken`] makes one of it.
+    Step(Step),
 }
 
 /// What has been read from a stream of bytes.
@@ -44,7 +113,7 @@ pub enum Frame {
 pub enum Read {
     /// A frame, and how many bytes it took.
     Frame(Frame, usize),
-    /// One of a kind that this version does not know, and how many bytes.
+    /// One of a kind that the version does not have, and how many bytes.
     Unknown(u8, usize),
     /// There is more to come.
     Part,
@@ -61,6 +130,7 @@ impl Frame {
             Self::Same => 6,
             Self::Summary(_) => 7,
             Self::Heads(..) => 8,
+            Self::Step(_) => 9,
         }
     }
 
@@ -76,6 +146,22 @@ impl Frame {
             Self::Same => "same",
             Self::Summary(_) => "summary",
             Self::Heads(..) => "heads",
+            Self::Step(_) => "step",
+        }
+    }
+
+    /// The same to somebody who speaks this version, in as few bytes as it has
+    /// for it.
+    #[must_use]
+    pub fn spoken(self, version: Version) -> Self {
+        match self {
+            Self::Delta(Delta { owner, from: Some(from), to, signature, changes })
+                if version >= Version::Two && from.incarnation == to.incarnation =>
+            {
+                let (owner, from, to) = (owner.start(), from.sequence, to.sequence);
+                Self::Step(Step { owner, from, to, signature, changes })
+            }
+            as_it_is => as_it_is,
         }
     }
 
@@ -90,13 +176,14 @@ impl Frame {
             Self::Same => Ok(Vec::new()),
             Self::Summary(digests) => wire::encode(digests),
             Self::Heads(first, heads) => wire::encode(&(first, heads)),
+            Self::Step(step) => wire::encode(step),
         }?;
         let length = u32::try_from(body.len()).map_err(|_| wire::Malformed)?;
         Ok([&[self.kind()], &length.to_be_bytes()[..], &body].concat())
     }
 
-    /// The frame that `bytes` start with.
-    pub fn read(bytes: &[u8]) -> Result<Read, wire::Malformed> {
+    /// The frame that `bytes` start with, of somebody who speaks this version.
+    pub fn read(bytes: &[u8], version: Version) -> Result<Read, wire::Malformed> {
         let Some(([kind, length @ ..], rest)) = bytes.split_first_chunk::<HEADER>() else {
             return Ok(Read::Part);
         };
@@ -116,6 +203,7 @@ impl Frame {
             6 => return Err(wire::Malformed),
             7 => Self::Summary(wire::decode(body)?),
             8 => pair(body, Self::Heads)?,
+            9 if version >= Version::Two => Self::Step(wire::decode(body)?),
             unknown => return Ok(Read::Unknown(*unknown, taken)),
         };
         Ok(Read::Frame(frame, taken))

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use ila_proto::gossip::{
     Change, Delta, Key,
     claim::Claim,
-    frame::{Frame, Read},
+    frame::{Frame, Read, Version},
     mesh::{Event, LinkId, Mesh, Settings, change},
     sim::Dice,
     wire,
@@ -85,12 +85,13 @@ impl Pool {
                 0..=3 => {
                     let mut bytes = mutant(dice, &self.frames);
                     frames::fit(dice, &mut bytes);
-                    match Frame::read(&bytes) {
+                    match Frame::read(&bytes, Version::LATEST) {
                         Ok(Read::Frame(frame, _)) => frame,
                         _ => continue,
                     }
                 }
-                4 | 5 => Frame::Delta(forged(dice, &self.deltas)),
+                4 => Frame::Delta(forged(dice, &self.deltas)),
+                5 => Frame::Delta(forged(dice, &self.deltas)).spoken(Version::LATEST),
                 6 => {
                     let lies = self.lies(dice, hostile);
                     hostile.say(lies);

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use ila_proto::gossip::{
     Change, Delta, Key, NodeRecord,
     claim::Claim,
-    frame::{Frame, HEADER, Read},
+    frame::{Frame, HEADER, Read, Version},
     sim::Dice,
     wire::{self, MAX_BYTES},
 };
@@ -43,7 +43,11 @@ pub fn frames() -> Vec<Frame> {
         Frame::Summary((0..256).collect()),
         Frame::Heads(node.0[0], vec![(node, delta.to, 7)]),
     ];
-    others.into_iter().chain(deltas.into_iter().map(Frame::Delta)).collect()
+    let deltas: Vec<_> = deltas.into_iter().map(Frame::Delta).collect();
+    let steps = deltas.iter().map(|delta| delta.clone().spoken(Version::LATEST));
+    let steps: Vec<_> = steps.filter(|it| matches!(it, Frame::Step(_))).collect();
+    assert!(!steps.is_empty(), "there are none of this kind");
+    others.into_iter().chain(deltas).chain(steps).collect()
 }
 
 /// Frames as bytes, those of the corpus among them.
@@ -61,13 +65,13 @@ pub fn fit(dice: &mut Dice, bytes: &mut [u8]) {
 }
 
 fn check_frame(bytes: &[u8]) {
-    let (read, took) = peak(|| Frame::read(bytes));
+    let (read, took) = peak(|| Frame::read(bytes, Version::LATEST));
     assert!(took <= bound(bytes), "{took} bytes of memory for {} bytes", bytes.len());
     match read {
         Ok(Read::Frame(frame, taken)) => {
             assert!((HEADER..=bytes.len().min(HEADER + MAX_BYTES)).contains(&taken));
             let again = frame.write().expect("what was read can be written");
-            assert_eq!(Frame::read(&again), Ok(Read::Frame(frame, again.len())));
+            assert_eq!(Frame::read(&again, Version::LATEST), Ok(Read::Frame(frame, again.len())));
         }
         Ok(Read::Unknown(_, taken)) => {
             assert!((HEADER..=bytes.len().min(HEADER + MAX_BYTES)).contains(&taken));
@@ -126,7 +130,7 @@ fn the_most_changes_are_read() {
 /// bodies that are as long.
 #[test]
 fn the_longest_are_read() {
-    for kind in 0..=9 {
+    for kind in 0..=10 {
         for (length, fill) in [(MAX_BYTES, 0), (MAX_BYTES, 1), (MAX_BYTES + 1, 0)] {
             let body = vec![fill; length];
             let length = u32::try_from(length).expect("it is short").to_be_bytes();

@@ -78,7 +78,7 @@ fn who_lies_is_kept_out_longer_each_time_and_nothing_comes_of_it() {
         let hostile = Hostile::new(&world, &net);
         for (time, lasts) in [(1, 10), (2, 20), (3, 40)] {
             let (peer, mut writer) = hostile.connect(0).await.expect("it is let in");
-            writer.write(&Frame::Delta(lie(&hostile.own))).await.expect("it is read");
+            writer.write(Frame::Delta(lie(&hostile.own))).await.expect("it is read");
             tokio::time::timeout(PATIENCE, peer.closed()).await.expect("it is seen through");
             assert_eq!(count(&victim, Reason::Lied), time);
             // Its own side may be done before the other one has looked.
@@ -109,7 +109,7 @@ fn a_link_that_stands_and_over_which_nothing_comes_is_ended() {
         for (time, said) in [(1, false), (2, true)] {
             let (peer, mut writer) = hostile.connect(0).await.expect("it is let in");
             if said {
-                writer.write(&Frame::Same).await.expect("it is read");
+                writer.write(Frame::Same).await.expect("it is read");
             }
             let start = Instant::now();
             tokio::time::timeout(PATIENCE * 10, peer.closed()).await.expect("it is seen");
@@ -131,7 +131,7 @@ fn a_node_that_reads_nothing_delays_nobody() {
         let mut links = Vec::new();
         for node in 0..NODES {
             let (peer, mut writer) = hostile.connect(node).await.expect("it is let in");
-            writer.write(&Frame::Delta(hostile.own.clone())).await.expect("it is read");
+            writer.write(Frame::Delta(hostile.own.clone())).await.expect("it is read");
             links.push((peer, writer));
         }
         tokio::time::sleep(Duration::from_secs(3)).await;
@@ -152,11 +152,11 @@ fn a_node_that_reads_nothing_delays_nobody() {
                 mesh.tell(Event::Say(said.expect("it is certified"))).await;
             }
             for (_, writer) in &mut links {
-                writer.write(&Frame::Same).await.expect("it is not seen through");
+                writer.write(Frame::Same).await.expect("it is not seen through");
                 // All of everybody, each time.
                 for node in 0..NODES {
                     let want = Frame::Want(key(node).public().node(), None);
-                    writer.write(&want).await.expect("it is not seen through");
+                    writer.write(want.clone()).await.expect("it is not seen through");
                 }
             }
             let (at, start) = (u16::try_from(round).unwrap_or(0) % NODES, Instant::now());

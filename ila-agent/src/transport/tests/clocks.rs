@@ -97,7 +97,7 @@ async fn a_connection_outlives_certificates_and_new_ones_need_new_certificates()
     pair.clocks.iter().for_each(|clock| clock.set(NOWADAYS.until + 1));
     let (mut writer, said) = (left.writer().await.expect("it stands"), Frame::Compare(7));
     tokio::time::sleep(Duration::from_secs(60)).await;
-    writer.write(&said).await.expect("it stands");
+    writer.write(said.clone()).await.expect("it stands");
     let mut reader = right.reader().await.expect("it says something");
     assert_eq!(reader.read().await.expect("it is one"), said);
     assert!(pair.connect(0).await.is_none() && pair.connect(1).await.is_none());
@@ -108,7 +108,7 @@ async fn a_connection_outlives_certificates_and_new_ones_need_new_certificates()
     assert!(!pair.nodes[0].is_untimely());
     assert!(pair.connect(0).await.is_some() && pair.connect(1).await.is_some());
     // The former connection has gone on all the while.
-    writer.write(&said).await.expect("it stands");
+    writer.write(said.clone()).await.expect("it stands");
     assert_eq!(reader.read().await.expect("it is one"), said);
     let (foreign, _) = identity(2, 0, NOWADAYS);
     pair.nodes[0].renew(&foreign).expect_err("its authority is another");

@@ -104,7 +104,7 @@ async fn who_does_not_show_what_it_takes_is_not_let_in_for_that_reason() {
         (Some(shown(1, future)), ours, Reason::NotYetValid),
         (Some((authority.authority, authority_key)), ours, Reason::NotANode),
         (None, ours, Reason::NoCertificate),
-        (Some(shown(1, VALIDITY)), b"ila-mesh/2", Reason::OtherProtocol),
+        (Some(shown(1, VALIDITY)), b"ila-mesh/3", Reason::OtherProtocol),
     ];
     let net = Net::new(1, NEAR);
     let victim = victim(&net);
@@ -119,6 +119,22 @@ async fn who_does_not_show_what_it_takes_is_not_let_in_for_that_reason() {
         assert_eq!(victim.counts().all().len(), usize::from(at), "{:?}", victim.counts().all());
     }
     assert!(is_well(&net, &victim).await);
+}
+
+/// A version that is known here is not spoken where that was configured.
+#[tokio::test(start_paused = true)]
+async fn who_speaks_later_versions_only_is_not_let_in_where_they_are_held_back() {
+    let net = Net::new(1, NEAR);
+    let (identity, _) = identity(1, 1, VALIDITY);
+    let speaks = Speaks { latest: Version::One, admits: false };
+    let held = Transport::speaking(net.underlay(address(0), 0), &identity, speaks);
+    let held = held.expect("it is good");
+    let later = Hostile::new(&net, 1, Some(shown(1, VALIDITY)), Version::Two.alpn());
+    let (calls, called) = tokio::join!(later.connect(), accept(&held));
+    calls.expect_err("it is not let in");
+    called.expect_err("it speaks something else");
+    assert_eq!(held.counts().all(), [(Reason::OtherProtocol, 1)].into());
+    assert!(is_well(&net, &held).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::collections::{VecDeque, btree_map::Entry};
 use super::{Alarm, Effect, Fault, Known, Link, LinkId, Mesh, Moment, Timer};
 use crate::gossip::{
     Delta, NodeId, Owner, Position, Refused, Surroundings, Taken,
-    frame::Frame,
+    frame::{Frame, Step},
     heads::{PARTS, part},
 };
 
@@ -74,7 +74,27 @@ impl<S: Surroundings> Mesh<S> {
             }
             Frame::Summary(parts) => self.compare_parts(id, &parts, now),
             Frame::Heads(first, heads) => self.compare_heads(id, first, &heads, now),
+            Frame::Step(step) => self.told_step(id, step, now),
         }
+    }
+
+    /// A step says what it is about as far as who knows the owner's life needs it.
+    /// Of nobody that is known it says nothing; the next comparison does.
+    fn told_step(&mut self, id: LinkId, step: Step, now: Moment) {
+        let owners: Vec<_> = self.starting_with(step.owner).collect();
+        let [(owner, ours)] = owners[..] else {
+            // Whichever of them is meant would be told of by a step again, unless
+            // it is asked for as a whole.
+            return owners.into_iter().for_each(|(owner, _)| {
+                self.send(id, Frame::Want(owner, None), now);
+            });
+        };
+        let signature = self.owner(owner).map(|owner| owner.head().signature);
+        if step.to == ours.sequence && signature != Some(step.signature) {
+            // It is not the one that is known, but of another life.
+            return self.send(id, Frame::Want(owner, Some(ours)), now);
+        }
+        self.told(id, step.of(owner, ours.incarnation), now);
     }
 
     fn agree(&mut self, now: Moment) {
@@ -184,7 +204,7 @@ impl<S: Surroundings> Mesh<S> {
 
     /// Notes that a link has what this node has not; it may be on its way.
     fn heard_of(&mut self, id: LinkId, start: u64, sequence: u64, now: Moment) {
-        let Some((owner, ours)) = self.starting_with(start) else { return };
+        let Some((owner, ours)) = self.starting_with(start).next() else { return };
         if owner == self.me || ours.sequence >= sequence {
             return;
         }
@@ -202,12 +222,17 @@ impl<S: Surroundings> Mesh<S> {
         }
     }
 
-    /// The owner whose identity starts so, and where it is.
-    fn starting_with(&self, start: u64) -> Option<(NodeId, Position)> {
+    /// The owners whose identity starts so, and where they are: one, unless
+    /// somebody has gone to great lengths.
+    pub(in crate::gossip) fn starting_with(
+        &self,
+        start: u64,
+    ) -> impl Iterator<Item = (NodeId, Position)> {
         let mut first = [0; 16];
         first[..8].copy_from_slice(&start.to_be_bytes());
-        let (owner, known) = self.known.range(NodeId(first)..).next()?;
-        (owner.start() == start).then(|| (*owner, known.owner.head().position))
+        let owners = self.known.range(NodeId(first)..);
+        let owners = owners.take_while(move |(owner, _)| owner.start() == start);
+        owners.map(|(owner, known)| (*owner, known.owner.head().position))
     }
 
     /// Asks for what did not come.

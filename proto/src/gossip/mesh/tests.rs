@@ -4,7 +4,9 @@ use super::*;
 use crate::{
     addr::Identifier,
     gossip::{
+        Signature,
         claim::Claim,
+        frame::{Step, Version},
         sim::{
             net::{Disk, Distances, Net, home},
             scenario::joined,
@@ -135,4 +137,89 @@ fn alarms_are_counted_and_the_oldest_forgotten() {
     mesh.remember_alarms(Duration::from_secs(1000));
     assert_eq!(mesh.alarms().len(), ALARMS);
     assert!(mesh.alarms().contains_key(&Alarm::SetBack));
+}
+
+/// What the first of three nodes answers to a step that the second one sends.
+fn answers(net: &mut Net, step: Step) -> Vec<Frame> {
+    let sender = net.peers[1].mesh.me();
+    let (now, mesh) = (net.now + net.peers[0].clock, &mut net.peers[0].mesh);
+    let link = mesh.lasting().find(|(_, node)| *node == sender).expect("they have one").0;
+    while mesh.transmit(link).is_some() {}
+    mesh.handle(Event::Received(link, Frame::Step(step)), now);
+    std::iter::from_fn(|| mesh.transmit(link)).collect()
+}
+
+/// The next step of the second one, as it is on its way.
+fn next_step(net: &mut Net) -> Step {
+    let mut node = net.surroundings(1);
+    let mut own = net.peers[1].mesh.own().clone();
+    let before = own.head().position;
+    own.say(&[], &mut node).expect("there is room");
+    let said = Frame::Delta(own.since(Some(before))).spoken(Version::Two);
+    let Frame::Step(step) = said else { panic!("{said:?}") };
+    step
+}
+
+#[test]
+fn a_step_is_taken_if_it_leads_to_what_its_owner_has_signed() {
+    let (mut net, _) = joined(3, 1, Distances::LAN);
+    let (step, owner) = (next_step(&mut net), net.peers[1].mesh.me());
+    let forged = Step { signature: Signature { r: [9; 32], s: [9; 32] }, ..step.clone() };
+    let before = net.peers[0].mesh.position(owner);
+    assert_eq!(answers(&mut net, forged), [Frame::Want(owner, None)]);
+    assert_eq!(net.peers[0].mesh.position(owner), before);
+    answers(&mut net, step.clone());
+    assert_eq!(net.peers[0].mesh.position(owner), before.map(Position::next));
+    let duplicates = net.peers[0].mesh.counts().duplicates;
+    answers(&mut net, step);
+    assert_eq!(net.peers[0].mesh.counts().duplicates, duplicates + 1);
+}
+
+/// Of a life that is not the one that is known, a step can look like anything.
+#[test]
+fn a_step_of_another_life_is_asked_about() {
+    let (mut net, _) = joined(3, 1, Distances::LAN);
+    net.hold(1, home(1, 1));
+    wait(&mut net, "it spreads", |net| is_held(net, home(1, 1), Some(1)));
+    let owner = net.peers[1].mesh.me();
+    let ours = net.peers[0].mesh.position(owner);
+    let step = next_step(&mut net);
+    let other = |from, to| Step {
+        from,
+        to,
+        signature: Signature { r: [9; 32], s: [9; 32] },
+        ..step.clone()
+    };
+    // It seems to be known: nobody is told that it need not be said.
+    assert_eq!(answers(&mut net, other(step.from - 1, step.from)), [Frame::Want(owner, ours)]);
+    // To be further on.
+    assert_eq!(answers(&mut net, other(step.to, step.to + 1)), [Frame::Want(owner, ours)]);
+    // To be the next one.
+    assert_eq!(answers(&mut net, other(step.from, step.to)), [Frame::Want(owner, None)]);
+    assert_eq!(net.peers[0].mesh.position(owner), ours);
+}
+
+#[test]
+fn a_step_of_nobody_is_ignored_and_one_of_oneself_is_asked_about() {
+    let (mut net, _) = joined(3, 1, Distances::LAN);
+    let step = next_step(&mut net);
+    let (nobody, me) = (Step { owner: 7, ..step.clone() }, net.peers[0].mesh.me());
+    assert_eq!(answers(&mut net, nobody), []);
+    let mine = Step { owner: me.start(), to: u64::MAX, ..step };
+    assert_eq!(answers(&mut net, mine), [Frame::Want(me, None)]);
+    assert_eq!(net.peers[0].alarms, []);
+}
+
+/// Whose identities start in the same way, each would be told of by steps for ever.
+#[test]
+fn a_step_that_could_be_of_two_is_of_neither() {
+    let (mut net, _) = joined(3, 1, Distances::LAN);
+    let (step, owner) = (next_step(&mut net), net.peers[1].mesh.me());
+    let mut twin = owner;
+    twin.0[15] ^= 1;
+    let known = &mut net.peers[0].mesh.known;
+    known.insert(twin, known[&owner].clone());
+    let asked = answers(&mut net, step);
+    assert_eq!(asked.len(), 2);
+    assert!([owner, twin].into_iter().all(|it| asked.contains(&Frame::Want(it, None))));
 }

@@ -41,6 +41,8 @@ pub enum Checker {
     StalenessHonest,
     /// Whoever is only told of changes knows what holds.
     NothingUntold,
+    /// What somebody is told is of the version that he speaks.
+    VersionAgreed,
 }
 
 /// The books, and what was found.

@@ -8,13 +8,13 @@ use std::{
 
 use super::{
     Authority, Dice, Node,
-    check::{Checks, Mirror},
+    check::{Checker, Checks, Mirror},
 };
 use crate::{
     addr::{Identifier, Locator, SirPrefix},
     gossip::{
-        NodeId, Position,
-        frame::{Frame, Read},
+        Delta, NodeId, Position,
+        frame::{Frame, Read, Version},
         mesh::{Alarm, Effect, Event, Fault, LinkId, Mesh, Moment, Settings},
     },
 };
@@ -304,11 +304,15 @@ impl Net {
             return;
         }
         let moment = self.now + self.peers[index].clock;
-        let told = if let Event::Received(_, Frame::Delta(delta)) = &event {
-            Some((delta.owner, self.peers[index].mesh.owner(delta.owner).map(|it| *it.head())))
-        } else {
-            None
+        let mesh = &self.peers[index].mesh;
+        let owner = match &event {
+            Event::Received(_, Frame::Delta(delta)) => Some(delta.owner),
+            Event::Received(_, Frame::Step(step)) => {
+                mesh.starting_with(step.owner).next().map(|(owner, _)| owner)
+            }
+            _ => None,
         };
+        let told = owner.map(|owner| (owner, mesh.owner(owner).map(|it| *it.head())));
         let effects = self.peers[index].mesh.handle(event, moment);
         if let Some((owner, before)) = told {
             self.checks.told(self.now, index, &mut self.peers[index], owner, before);
@@ -359,14 +363,21 @@ impl Net {
     fn read(&mut self, link: LinkId, to: usize, mut bytes: Vec<u8>) -> Vec<u8> {
         self.trace.update(&self.now.as_nanos().to_be_bytes());
         self.trace.update(&to.to_be_bytes()).update(&bytes);
+        let version = self.cables.get(&link).map_or(Version::LATEST, |cable| cable.version);
         let mut at = 0;
         loop {
-            match Frame::read(&bytes[at..]) {
+            match Frame::read(&bytes[at..], version) {
                 Ok(Read::Frame(frame, length)) => {
                     at += length;
+                    self.count_news(&frame, version);
                     self.handle(to, Event::Received(link, frame));
                 }
-                Ok(Read::Unknown(_, length)) => {
+                Ok(Read::Unknown(kind, length)) => {
+                    let unknown = Ok(Read::Unknown(kind, length));
+                    if Frame::read(&bytes[at..], Version::LATEST) != unknown {
+                        let what = format!("{to} does not speak what it is told");
+                        self.checks.fail(Checker::VersionAgreed, self.now, &what);
+                    }
                     at += length;
                     self.faults.count("frames of a kind that is not known");
                 }
@@ -381,6 +392,18 @@ impl Net {
         }
         bytes.drain(..at);
         bytes
+    }
+
+    /// By what news of a life that is known have come.
+    fn count_news(&mut self, frame: &Frame, version: Version) {
+        self.checks.count(Checker::VersionAgreed);
+        match frame {
+            Frame::Step(_) => self.faults.count("news by steps"),
+            Frame::Delta(Delta { from: Some(_), .. }) if version == Version::One => {
+                self.faults.count("news as the first version has them");
+            }
+            _ => {}
+        }
     }
 
     /// The same for a pair at all times.

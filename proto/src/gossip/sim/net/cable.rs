@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{Event, LinkId, Moment, Net, NodeId, OVERHEAD, PACKET, What};
+use super::{Event, LinkId, Moment, Net, NodeId, OVERHEAD, PACKET, Version, What};
 
 /// How long it takes until a connection over which nothing comes is given up.
 pub const IDLE: Duration = Duration::from_secs(6);
@@ -24,6 +24,8 @@ pub(super) struct Cable {
     /// In which life each end has made it.
     pub lives: [u64; 2],
     pub delay: Duration,
+    /// What both speak.
+    pub version: Version,
     /// Whether each end still has it.
     pub is_open: [bool; 2],
     /// When something last came to each end.
@@ -86,6 +88,7 @@ impl Net {
             ends: [from, to],
             lives: [from, to].map(|index| self.peers[index].life),
             delay,
+            version: self.faults.version(from).min(self.faults.version(to)),
             is_open: [true; 2],
             heard: [self.now; 2],
             ways: [Way::default(), Way::default()],
@@ -102,11 +105,13 @@ impl Net {
     pub(super) fn pump(&mut self, index: usize, link: LinkId) {
         let Some(cable) = self.cables.get(&link) else { return };
         let end = usize::from(cable.ends[1] == index);
+        let version = cable.version;
         let is_late = self.peers[index].leaves > self.now + AHEAD;
         let mut room = WINDOW.saturating_sub(cable.ways[end].bytes);
         let mut bytes = Vec::new();
         while !is_late && room > 0 {
             let Some(frame) = self.peers[index].mesh.transmit(link) else { break };
+            let frame = frame.spoken(version);
             let frame_bytes = frame.write().expect("it is short");
             room = room.saturating_sub(frame_bytes.len());
             let kind = self.frames.entry(frame.name()).or_default();

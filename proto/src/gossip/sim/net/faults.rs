@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{LinkId, Moment, Net, What, cable::IDLE};
+use super::{LinkId, Moment, Net, Version, What, cable::IDLE};
 
 /// How often connections are looked after.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -27,6 +27,8 @@ pub struct Faults {
     pub blocked_disks: BTreeSet<usize>,
     /// Nodes of a later version, which say things that others do not know.
     pub newer: BTreeSet<usize>,
+    /// Nodes of the first version; counts for connections that are made.
+    pub older: BTreeSet<usize>,
     /// Bytes a second that a node can send.
     pub uplink: Option<u32>,
     happened: BTreeMap<&'static str, u64>,
@@ -57,6 +59,11 @@ impl Faults {
     #[must_use]
     pub const fn happened(&self) -> &BTreeMap<&'static str, u64> {
         &self.happened
+    }
+
+    /// The latest version that a node speaks.
+    pub(super) fn version(&self, index: usize) -> Version {
+        if self.older.contains(&index) { Version::One } else { Version::LATEST }
     }
 
     pub(super) fn count_if(&mut self, what: &'static str, is_so: bool) {

@@ -8,7 +8,7 @@ use crate::{
     gossip::{
         Change, Delta, Key, NodeId, Owner, Position, Signature, Value,
         claim::{Claim, Grant, HandOver},
-        frame::Frame,
+        frame::{Frame, Version},
         mesh::{self, Alarm, Fault},
         sim::net::{Net, home},
         wire,
@@ -23,7 +23,7 @@ pub const BYZANTINE: Scenario = Scenario {
     nodes: 10,
     within: Duration::from_secs(60),
     musts: &[
-        ("deltas in the name of others", 3),
+        ("deltas in the name of others", 6),
         ("connections ended for what is untrue", 1),
         ("old deltas replayed", 3),
         ("claims to what others hold", 4),
@@ -84,8 +84,11 @@ fn forge(net: &mut Net) -> Played {
     };
     let none = Signature { r: [0; 32], s: [0; 32] };
     for delta in [step(vec![change.clone()]), whole, Delta { signature: none, ..step(vec![]) }] {
-        send(net, &Frame::Delta(delta))?;
-        net.faults.count("deltas in the name of others");
+        // Whether it names the life that it is about or not.
+        for version in Version::ALL {
+            send(net, &Frame::Delta(delta.clone()).spoken(version))?;
+            net.faults.count("deltas in the name of others");
+        }
     }
     let untrue = |peer: &crate::gossip::sim::net::Peer| -> u64 {
         let of = peer.faults.iter().filter(|(fault, _)| matches!(fault, Fault::Untrue(_)));

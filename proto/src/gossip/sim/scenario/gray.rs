@@ -12,7 +12,8 @@ use crate::gossip::{
 pub const GRAY: Scenario = Scenario {
     name: "gray",
     about: "a node that runs once a second, a disk that does not store, streams that stall on \
-            connections that live, frames that only half of the nodes know",
+            connections that live, frames that only half of the nodes know, while the others \
+            speak the first version until they are upgraded",
     nodes: 10,
     within: Duration::from_secs(60),
     musts: &[
@@ -21,6 +22,8 @@ pub const GRAY: Scenario = Scenario {
         ("frames on a connection that stalls", 1),
         ("connections ended because they stall", 1),
         ("frames of a kind that is not known", 10),
+        ("news as the first version has them", 10),
+        ("news by steps", 10),
         ("claims", 8),
     ],
     play,
@@ -29,6 +32,12 @@ pub const GRAY: Scenario = Scenario {
 fn play(net: &mut Net) -> Played {
     let count = net.peers.len();
     net.faults.newer.extend((0..count).step_by(2));
+    // An upgrade that has come half the way.
+    for at in (1..count).step_by(2) {
+        net.faults.older.insert(at);
+        net.restart(at, Disk::Kept, true);
+        net.run_for(Duration::from_secs(1));
+    }
     // Late for everything.
     net.faults.starved.insert(1, Duration::from_secs(1));
     speak(net, &[0, 2, 3], 1)?;
@@ -52,12 +61,26 @@ fn play(net: &mut Net) -> Played {
         (0..count).all(|by| net.held(by, home(6, 30)) == Some(6))
     })?;
     net.run_for(Duration::from_secs(15));
+    upgrade(net)?;
     let stalled = |peer: &crate::gossip::sim::net::Peer| {
         peer.faults.get(&Fault::Stalled).copied().unwrap_or_default()
     };
     let ended = net.peers.iter().map(stalled).sum();
     net.faults.count_more("connections ended because they stall", ended);
     Ok(())
+}
+
+/// One after the other comes to speak the latest version; then all do.
+fn upgrade(net: &mut Net) -> Played {
+    while let Some(at) = net.faults.older.pop_first() {
+        net.restart(at, Disk::Kept, true);
+        net.run_for(Duration::from_secs(1));
+    }
+    let first =
+        |net: &Net| net.faults.happened().get("news as the first version has them").copied();
+    let before = first(net);
+    speak(net, &[5], 3)?;
+    ensure(first(net) == before, "somebody speaks the first version still")
 }
 
 /// These and everybody else speak, and all hear of it, nobody is down.
