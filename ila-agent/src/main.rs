@@ -143,6 +143,7 @@ async fn serve(config: Config) -> Result<()> {
         let mut lifecycle = Lifecycle { owner, links, mesh: None };
         lifecycle.adopt(records, mtu, joining).await.map_err(explain)?;
         let mesh = lifecycle.mesh.clone();
+        memory::give_back();
         tracing::info!(%node, ?hook, mtu, "ready");
         let owner = lifecycle.owner.clone();
         let end = async {

@@ -464,7 +464,7 @@ impl Runner {
         while bytes < BATCH
             && let Some(frame) = self.mesh.transmit(link)
         {
-            bytes += frame.write().map_or(0, |it| it.len());
+            bytes += frame.about_bytes();
             frames.push(frame);
         }
         frames

@@ -2,7 +2,7 @@
 //! agent.
 //!
 //! ```text
-//!  BPF_DIR/v3/                        changes with the layout of what is shared
+//!  BPF_DIR/vABI/                      changes with the layout of what is shared
 //!    maps-MEANING/ILA_MAPPINGS …      the tables; one folder per SIR prefixes and checksum mode
 //!    programs-CONTENT/ila_egress …    the programs and the array in which they find each other;
 //!                                     one folder per object and configuration

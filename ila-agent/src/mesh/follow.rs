@@ -305,6 +305,9 @@ pub fn holder<S: Surroundings>(
     subject: Subject,
     hidden: &BTreeSet<NodeId>,
 ) -> Option<Held> {
+    if mesh.down().is_empty() && hidden.is_empty() {
+        return mesh.held(subject);
+    }
     match (mesh.held(subject), mesh.held_despite(subject, hidden)) {
         (Some(living), Some(any)) if any.standing > living.standing => Some(any),
         (Some(living), _) => Some(living),

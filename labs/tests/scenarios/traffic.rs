@@ -103,3 +103,34 @@ fn containers_have_the_underlays_packet_size() {
     echo.exchange(&overlay.node("a1"), &[1352, 1353, 4000]);
     echo.end(&overlay.node("a1"));
 }
+
+/// Nothing but what a container sends passes the host's end of its link.
+#[test]
+fn the_fast_path_ends_in_the_container_and_the_slow_one_at_the_hosts_end() {
+    const PINGS: u64 = 200;
+    for path in ["fast", "slow"] {
+        let overlay = Overlay::up(&format!("past-{path}"), "two-hosts", |text| {
+            format!("path = \"{path}\"\n{text}")
+        });
+        assert!(overlay.pings("a1", "b1"));
+        let container = ok(&mut overlay.ctl("h2", &["container", "show", "b1", "-o", "json"]));
+        let container: serde_json::Value = serde_json::from_str(&container).expect("it is JSON");
+        let end = container["host_interface"].as_str().expect("it has one").to_owned();
+        let sent = || {
+            let link = ok(overlay
+                .node("h2")
+                .command("ip")
+                .args(["-json", "-stats", "link", "show", &end]));
+            let link: serde_json::Value = serde_json::from_str(&link).expect("it is JSON");
+            link[0]["stats64"]["tx"]["packets"].as_u64().expect("it is counted")
+        };
+        let before = sent();
+        let to = overlay.address("b1").to_string();
+        let mut ping = overlay.node("a1").command("ping");
+        ok(ping.args(["-q", "-i", "0.002", "-c", &PINGS.to_string(), &to]));
+        let passed = sent() - before;
+        // A few are answers to the container's neighbour solicitations.
+        assert_eq!(passed < PINGS / 10, path == "fast", "{path}: {passed}");
+        assert_eq!(passed >= PINGS, path == "slow", "{path}: {passed}");
+    }
+}

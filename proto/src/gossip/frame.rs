@@ -165,6 +165,21 @@ impl Frame {
         }
     }
 
+    /// About how many bytes it has, without writing it.
+    #[must_use]
+    pub fn about_bytes(&self) -> usize {
+        const FEW: usize = 128;
+        match self {
+            Self::Delta(Delta { changes, .. }) | Self::Step(Step { changes, .. }) => {
+                FEW + changes.iter().map(Change::about_bytes).sum::<usize>()
+            }
+            Self::Have(heads) => FEW + heads.len() * 16,
+            Self::Summary(digests) => FEW + digests.len() * 8,
+            Self::Heads(_, heads) => FEW + heads.len() * 40,
+            Self::Want(..) | Self::Prune(_) | Self::Compare(_) | Self::Same => FEW,
+        }
+    }
+
     /// Its bytes.
     pub fn write(&self) -> Result<Vec<u8>, wire::Malformed> {
         let body = match self {

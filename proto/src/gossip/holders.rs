@@ -103,6 +103,11 @@ impl Holders {
     /// all nodes choose the same.
     #[must_use]
     pub fn held(&self, subject: Subject, hidden: &BTreeSet<NodeId>) -> Option<Held> {
+        if let Some(Claimants::One(claimed)) = self.claimants(subject) {
+            let (by, standing) = (self.nodes[claimed.by as usize], claimed.standing());
+            let (since, disputed_by) = (Duration::from_secs(claimed.since.into()), BTreeSet::new());
+            return (!hidden.contains(&by)).then_some(Held { by, standing, since, disputed_by });
+        }
         let living = || {
             let claims = self.claims(subject).map(|it| (it, self.nodes[it.by as usize]));
             claims.filter(|(_, owner)| !hidden.contains(owner))
@@ -154,11 +159,13 @@ impl Holders {
         self.count
     }
 
+    fn claimants(&self, subject: Subject) -> Option<&Claimants> {
+        self.claimants.get(&subject.sir_prefix)?.get(&subject.identifier)
+    }
+
     /// All claims to an identifier, by who claims it.
     fn claims(&self, subject: Subject) -> impl Iterator<Item = &Claimed> {
-        let of_prefix = self.claimants.get(&subject.sir_prefix);
-        let claimants = of_prefix.and_then(|all| all.get(&subject.identifier));
-        let (one, many) = match claimants {
+        let (one, many) = match self.claimants(subject) {
             None => (None, None),
             Some(Claimants::One(claimed)) => (Some(claimed), None),
             Some(Claimants::Many(all)) => (None, Some(all.values())),

@@ -51,6 +51,13 @@ pub struct Change {
     pub value: Option<Value>,
 }
 
+impl Change {
+    /// About how many bytes it has, written.
+    pub(super) fn about_bytes(&self) -> usize {
+        self.value.as_ref().map_or(0, |value| value.bytes().len()) + self.key.bytes().len() + 4
+    }
+}
+
 /// A key or value that is longer than any can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} bytes are too many")]

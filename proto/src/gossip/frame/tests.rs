@@ -134,6 +134,14 @@ fn versions_are_in_order_and_have_names_of_their_own() {
 }
 
 #[test]
+fn about_as_many_bytes_as_are_guessed_are_written() {
+    for (frame, _) in frames() {
+        let (bytes, guess) = (frame.write().expect("it is short").len(), frame.about_bytes());
+        assert!((bytes..bytes + 200).contains(&guess), "{frame:?}: {guess}, {bytes}");
+    }
+}
+
+#[test]
 fn what_a_later_version_says_is_skipped() {
     assert_eq!(Frame::read(&[77, 0, 0, 0, 2, 1], Version::LATEST), Ok(Read::Part));
     assert_eq!(Frame::read(&[77, 0, 0, 0, 2, 1, 2, 6], Version::LATEST), Ok(Read::Unknown(77, 7)));

@@ -14,8 +14,9 @@ const TWINS: Duration = Duration::from_secs(2);
 const VISIT: Duration = Duration::from_secs(5);
 /// … and for as long as it has brought news within that time: much was missed.
 const BRINGING: Duration = Duration::from_secs(1);
-/// How long news of nodes are collected until links are arranged anew.
-const SURVEY: Duration = Duration::from_millis(10);
+/// How long news of nodes are collected until links are arranged anew, and how much
+/// longer for each node that is known: all of them are looked at.
+const SURVEY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_micros(10));
 /// Between two tries to reach a neighbour, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 /// So many nodes look for others where all do at first, while somebody is down,
@@ -195,7 +196,9 @@ impl<S: Surroundings> Mesh<S> {
     pub(super) fn survey_soon(&mut self, now: Moment) {
         if !self.is_surveying {
             self.is_surveying = true;
-            self.at(now + SURVEY, Timer::Survey);
+            let (least, each) = SURVEY;
+            let nodes = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
+            self.at(now + least + each.saturating_mul(nodes), Timer::Survey);
         }
     }
 

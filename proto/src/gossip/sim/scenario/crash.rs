@@ -28,6 +28,10 @@ pub const FLAP: Scenario = Scenario {
     play: flap,
 };
 
+/// Within what time the last news of somebody who is dead have come to all: he may
+/// have told one only, whose others have to ask.
+const REPAIRED: Duration = Duration::from_secs(5);
+
 fn crash(net: &mut Net) -> Played {
     let count = net.peers.len();
     let dying: Vec<_> = (0..count.div_ceil(20)).map(|_| 1 + net.any(count - 1)).collect();
@@ -59,7 +63,7 @@ fn crash(net: &mut Net) -> Played {
         let node = net.peers[dead].mesh.me();
         for peer in net.peers.iter().filter(|peer| peer.is_up) {
             let age = age(net.now, peer, node);
-            let is_honest = age.is_none_or(|age| age + Duration::from_secs(2) >= since);
+            let is_honest = age.is_none_or(|age| age + REPAIRED >= since);
             net.faults.count("ages of the dead");
             ensure(is_honest, &format!("dead for {since:?}, heard of {age:?} ago"))?;
         }
