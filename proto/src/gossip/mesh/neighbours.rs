@@ -12,7 +12,8 @@ use crate::gossip::{NodeId, Position, Surroundings, frame::Frame, ring};
 const TWINS: Duration = Duration::from_secs(2);
 /// How long a link stays that was made for a visit …
 const VISIT: Duration = Duration::from_secs(5);
-/// … and for as long as it has brought news within that time: much was missed.
+/// … and for as long as it has brought whole states within that time: much was
+/// missed.
 const BRINGING: Duration = Duration::from_secs(1);
 /// How long news of nodes are collected until links are arranged anew, and how much
 /// longer for each node that is known: all of them are looked at.
@@ -57,7 +58,7 @@ pub(super) struct Link {
     pub round_trip: Duration,
     since: Moment,
     is_ours: bool,
-    /// When it last brought something new.
+    /// When it last brought a whole state that was new.
     pub brought: Option<Moment>,
     /// What has to be answered.
     pub waiting: VecDeque<Frame>,

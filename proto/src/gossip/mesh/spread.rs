@@ -167,7 +167,9 @@ impl<S: Surroundings> Mesh<S> {
                 if let Some(link) = self.links.get_mut(&id) {
                     link.pending.remove(&owner);
                     link.have.remove(&owner);
-                    link.brought = Some(now);
+                    if from.is_none() {
+                        link.brought = Some(now);
+                    }
                 }
                 self.come_by(id, owner, now);
                 let from = if taken == Taken::Contradiction { None } else { from };
