@@ -54,6 +54,10 @@ fn number(args: &[String], name: &str) -> Result<Option<u64>, String> {
     parsed.map_err(|error| format!("{name}: {error}"))
 }
 
+/// Bytes of a signed update, by which the goal for what a node sends is set: one and
+/// a half times what it says itself and hands on.
+const UPDATE: u64 = 128;
+
 /// Measures how long news take and what they cost, beside the goals.
 fn storm(args: &[String]) -> Result<ExitCode, String> {
     let number = |name, or| number(args, name).map(|it| it.unwrap_or(or));
@@ -86,7 +90,7 @@ fn storm(args: &[String]) -> Result<ExitCode, String> {
         measured.percentile(99),
         measured.percentile(100),
         measured.bytes,
-        rate * 113 * 3 / 2,
+        rate * UPDATE * 3 / 2,
         measured.idle,
     );
     eprintln!("took {:?}", started.elapsed());
