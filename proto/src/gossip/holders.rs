@@ -24,6 +24,7 @@ pub struct Holders {
 
 /// Who claims an identifier, almost always one.
 #[derive(Clone, Debug)]
+#[expect(clippy::box_collection, reason = "the map itself would take twice the room, for all")]
 enum Claimants {
     One(Claimed),
     Many(Box<BTreeMap<NodeId, Claimed>>),
@@ -155,7 +156,7 @@ impl Holders {
 
     /// How many that are.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub const fn count(&self) -> usize {
         self.count
     }
 

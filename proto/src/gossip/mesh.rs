@@ -424,7 +424,7 @@ impl<S: Surroundings> Mesh<S> {
     /// How many that are.
     #[must_use]
     pub const fn subject_count(&self) -> usize {
-        self.holders.len()
+        self.holders.count()
     }
 
     /// What the certificate of a node says.

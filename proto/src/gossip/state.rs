@@ -181,6 +181,7 @@ impl State {
     }
 
     /// All entries, by key.
+    #[must_use]
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (Key, &[u8])> {
         (0..self.starts.len()).map(|at| self.entry(at))
     }

@@ -94,7 +94,7 @@ impl Pool {
                 5 => Frame::Delta(forged(dice, &self.deltas)).spoken(Version::LATEST),
                 6 => {
                     let lies = self.lies(dice, hostile);
-                    hostile.say(lies);
+                    hostile.say(&lies);
                     Frame::Delta(hostile.now().since(None))
                 }
                 _ => Frame::Delta(pick(dice, &self.deltas).clone()),

@@ -64,15 +64,15 @@ impl Speaker {
         self.said.last().expect("it starts with something")
     }
 
-    pub fn say(&mut self, changes: Vec<Change>) {
+    pub fn say(&mut self, changes: &[Change]) {
         let mut owner = self.now().clone();
-        owner.say(&changes, &mut self.agent).expect("there is room");
+        owner.say(changes, &mut self.agent).expect("there is room");
         self.said.push(owner);
     }
 
     fn claim(&mut self, subject: Subject, claim: &Claim) {
         let change = change(self.now().certified(), subject, Some(claim));
-        self.say(change.into_iter().collect());
+        self.say(&Vec::from_iter(change));
     }
 
     /// What leads from anywhere to anywhere.
@@ -142,7 +142,7 @@ impl World {
             given.claim(subject, claim);
         }
         let gone = change(home.now().certified(), handed, None);
-        home.say(gone.into_iter().collect());
+        home.say(&Vec::from_iter(gone));
         let held = [(kept, ids[0]), (handed, ids[1]), (granted, ids[1])];
         Self { authority: (key, authority, der), speakers, held, claims }
     }

@@ -41,7 +41,7 @@ fn the_better_right_holds_then_the_later_epoch_then_the_lesser_node() {
             holders.set(SUBJECT, claims[at].0, None, Duration::ZERO);
         }
         assert_eq!(by(&holders, &NOBODY), None);
-        assert_eq!((holders.len(), holders.subjects().count()), (0, 0));
+        assert_eq!((holders.count(), holders.subjects().count()), (0, 0));
     }
 }
 
