@@ -325,6 +325,18 @@ fn an_error_comes_home_behind_extension_headers_as_well() {
     }
 }
 
+/// A host that a container has left sends on what still comes, to a locator that
+/// the sender's host does not have it at.
+#[test]
+fn an_error_about_a_packet_that_was_sent_on_comes_home_restored() {
+    let host = Host::new(ChecksumMode::NeutralMap);
+    let (from, to) = (host.sir(LOCAL), host.sir(REMOTE));
+    let [wire, sent] = [host.ila(REMOTE, host.here), to].map(|to| udp(from, to, b"x"));
+    let outcome = host.run(Role::Uplink, &of_router(from, &wire[ETHERNET..]));
+    assert_eq!((outcome.action, outcome.fate), (REDIRECT, Fate::IngressError));
+    assert_eq!(outcome.packet, delivered(&of_router(from, &sent[ETHERNET..]), CONTAINER_MAC));
+}
+
 #[test]
 fn an_error_that_quotes_nothing_of_the_overlay_stays_as_it_is() {
     let host = Host::new(ChecksumMode::NeutralMap);
@@ -332,8 +344,6 @@ fn an_error_that_quotes_nothing_of_the_overlay_stays_as_it_is() {
     let quotes = [
         udp(from, to, b"x"),
         udp(from, address("2606:4700::1"), b"x"),
-        // At a locator that does not hold it.
-        udp(from, host.ila(REMOTE, host.here), b"x"),
         // Of somebody else.
         udp(host.ila(REMOTE, host.there), address("2606:4700::1"), b"x"),
     ];
