@@ -513,6 +513,7 @@ impl Runner {
                     Ok(Ok(())) => break,
                     Ok(Err(error)) if failed == 0 => {
                         tracing::error!(%error, "nobody is told what is not stored; trying again");
+                        let _ = inputs.send(Input::Event(Event::NotStored)).await;
                     }
                     Ok(Err(_)) => {}
                     Err(error) => return tracing::error!(%error, "BUG: storing has failed"),

@@ -15,6 +15,7 @@ const fn name(alarm: Alarm) -> &'static str {
     match alarm {
         Alarm::SetBack => "set-back",
         Alarm::Cloned => "cloned",
+        Alarm::NotStored => "not-stored",
         Alarm::Full => "full",
         Alarm::Equivocation(_) => "equivocation",
         Alarm::Lost(_) => "lost",
@@ -33,6 +34,9 @@ fn about<S: Surroundings>(mesh: &Mesh<S>, alarm: Alarm) -> String {
             .to_owned(),
         Alarm::Cloned => "another machine has the identity of this node and is in use; this one \
                           says nothing more: give it an identity of its own"
+            .to_owned(),
+        Alarm::NotStored => "what this node says could not be stored, and nobody was told before \
+                             it was: is the disk full?"
             .to_owned(),
         Alarm::Full => "this node holds more identifiers than others would take of it; some are \
                         not announced: move containers to other hosts"

@@ -51,7 +51,9 @@ impl Membership {
                 rejected.map(|(reason, &count)| Rejected { reason: reason.to_string(), count });
             let is_alone = mesh.owners().len() == 1;
             MeshStatus {
-                converged: following.is_settled
+                // What is not stored is not said.
+                converged: mesh.saying().is_none()
+                    && following.is_settled
                     && following.refused.is_none()
                     && (is_alone || mesh.agreed().is_some()),
                 nodes: mesh.owners().len(),

@@ -95,7 +95,7 @@ pub struct MeshStatus {
 /// Something that people should know of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlarmReport {
-    /// What: `set-back`, `cloned`, `full`, `equivocation`, `lost` or `restless`.
+    /// What: `set-back`, `cloned`, `not-stored`, `full`, `equivocation`, `lost` or `restless`.
     pub alarm: String,
     /// What that means and what to do.
     pub about: String,

@@ -61,6 +61,8 @@ pub enum Event {
     Say(Vec<Change>),
     /// What this node says up to there has been stored durably.
     Stored(Position),
+    /// It could not be stored; it is tried again.
+    NotStored,
     /// The moment of [`Mesh::next_deadline`] has come.
     Passed,
 }
@@ -116,6 +118,8 @@ pub enum Alarm {
     /// Another machine has the identity of this one and is in use. This one
     /// says nothing any more.
     Cloned,
+    /// What this node says cannot be stored, and so nobody is told.
+    NotStored,
     /// This node has more to say than others would take: some of the identifiers
     /// that it holds are unknown to them.
     Full,
@@ -323,6 +327,7 @@ impl<S: Surroundings> Mesh<S> {
             Event::Received(link, frame) => self.received(link, frame, now),
             Event::Say(changes) => self.say(changes, now),
             Event::Stored(position) => self.stored(position, now),
+            Event::NotStored => self.do_this(Effect::Alarm(Alarm::NotStored)),
             Event::Passed => {
                 while let Some((moment, timer)) = self.timers.first().copied()
                     && moment <= now

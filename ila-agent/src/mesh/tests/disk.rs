@@ -85,3 +85,16 @@ fn what_this_node_has_said_is_read() {
         },
     );
 }
+
+/// Others would take what it says for old otherwise.
+#[test]
+fn each_life_of_a_node_is_later_than_the_one_before() {
+    let world = World::new();
+    let (_, record, mut agent) = speaker(&world, 1);
+    let file = world.folder.path().join("own");
+    let boots = [(); 3].map(|()| {
+        let own = own::resume(&file, &record, &mut agent).expect("it can be stored");
+        own.head().position.incarnation.boot
+    });
+    assert_eq!(boots, [1, 2, 3]);
+}

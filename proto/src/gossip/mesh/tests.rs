@@ -223,3 +223,29 @@ fn a_step_that_could_be_of_two_is_of_neither() {
     assert_eq!(asked.len(), 2);
     assert!([owner, twin].into_iter().all(|it| asked.contains(&Frame::Want(it, None))));
 }
+
+/// However much of others waits for a link.
+#[test]
+fn what_a_node_says_itself_goes_before_what_it_hands_on() {
+    let (mut net, _) = joined(12, 1, Distances::LAN);
+    let mesh = &mut net.peers[5].mesh;
+    let me = mesh.me();
+    let owners: Vec<_> = mesh.known.keys().copied().collect();
+    assert_ne!(owners[0], me, "it would be the first anyway");
+    let link = *mesh.links.keys().next().expect("it has links");
+    while mesh.transmit(link).is_some() {}
+    for owner in owners {
+        mesh.links.get_mut(&link).expect("it stands").pending.insert(owner, None);
+    }
+    let Some(Frame::Delta(first)) = mesh.transmit(link) else { panic!("there is much to say") };
+    assert_eq!(first.owner, me);
+}
+
+#[test]
+fn what_cannot_be_stored_is_an_alarm() {
+    let (mut net, _) = joined(3, 1, Distances::LAN);
+    let mesh = &mut net.peers[1].mesh;
+    let effects = mesh.handle(Event::NotStored, Duration::from_secs(100));
+    assert!(effects.contains(&Effect::Alarm(Alarm::NotStored)));
+    assert!(mesh.alarms().contains_key(&Alarm::NotStored));
+}
