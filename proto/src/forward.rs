@@ -11,7 +11,7 @@
 
 use crate::{
     abi::{Fate, HostConfig, LocatorKey, LocatorValue, Mac, MappingKey, MappingValue, Place},
-    addr::{Address, Identifier, IdentifierType, IlaAddr, Locator},
+    addr::{Address, Identifier, IdentifierType, IlaAddr, Locator, SirAddr},
     checksum::ChecksumDelta,
     icmp::Error,
     translate::{ChecksumMode, to_ila, to_sir},
@@ -223,8 +223,7 @@ pub fn ingress(
     let Header { source, destination, hop_limit, .. } = *header;
     // First, because the verifier goes through it once for every domain if it
     // comes behind the next line.
-    let Restored { stated, holds } = restore(config, tables, source);
-    let origin = if holds { stated } else { Stated { address: source, neutral: true } };
+    let Restored { stated: origin, holds } = restore(config, tables, source);
     let Target { domain, stated: target, is_ours, fate } = target(config, tables, destination);
     if !is_ours {
         return Verdict::Pass(fate);
@@ -345,7 +344,9 @@ pub fn quoted(
     // Nothing is believed by it, so that it need not be held there any more: whoever
     // had it has sent the packet on. What cannot be restored stays as it is: the
     // container will not know it, which is what would have become of it anyway.
-    let to = restore(config, tables, destination).stated.address;
+    let is_host = Identifier::from_bits(destination.low).kind() == IdentifierType::Interface;
+    let behind = if is_host { None } else { behind(config, tables, destination) };
+    let to = behind.map_or(destination, |(_, sir)| sir.into());
     if !is_ila && to == destination {
         return None;
     }
@@ -392,7 +393,7 @@ fn own_domain(
 struct Restored {
     stated: Stated,
     /// Whether packets from there are handed on: the locator holds the
-    /// identifier, or there is no locator.
+    /// identifier, or there is no locator. Else the address is as it was.
     holds: bool,
 }
 
@@ -409,23 +410,42 @@ fn restore(config: &HostConfig, tables: &impl Tables, address: Address) -> Resto
     if is_sir || wire.kind() == IdentifierType::Interface {
         return as_it_is;
     }
-    let Some(known) = tables.locator(LocatorKey(address.high)) else {
+    let Some((known, sir)) = behind(config, tables, address) else {
         // The locator of a host that this one has not heard of holds nobody.
         let is_locator = config.is_in_locator_space(address.high)
             && config.domain_of_sir(address.high).is_none();
         return Restored { holds: !is_locator, ..as_it_is };
     };
-    let mode = ChecksumMode::from_number(config.checksum_mode);
-    let ila = IlaAddr { locator: Locator::from_bits(address.high), identifier: wire };
-    let sir = to_sir(mode, ila, config.domain(known.domain).sir_prefix(), known.to_sir());
+    let locator = Locator::from_bits(address.high);
     let mapping = MappingKey::new(known.domain, sir.identifier).and_then(|key| tables.mapping(key));
     let holds = match mapping.map(|value| value.place()) {
-        Some(Place::There { locator, .. }) => locator == ila.locator,
-        Some(Place::Here { .. }) => config.domain(known.domain).locator() == ila.locator,
+        Some(Place::There { locator: mapped, .. }) => mapped == locator,
+        Some(Place::Here { .. }) => config.domain(known.domain).locator() == locator,
         None => false,
     };
+    // Before anything is made of it: the verifier would go on with both.
+    if !holds {
+        return Restored { holds, ..as_it_is };
+    }
+    let mode = ChecksumMode::from_number(config.checksum_mode);
     let stated = Stated { address: sir.into(), neutral: mode.adjusts(wire) };
     Restored { stated, holds }
+}
+
+/// What is known of an address's locator, and the SIR address behind it, whoever
+/// is there; none if the locator is not known.
+#[inline(always)]
+fn behind(
+    config: &HostConfig,
+    tables: &impl Tables,
+    address: Address,
+) -> Option<(LocatorValue, SirAddr)> {
+    let known = tables.locator(LocatorKey(address.high))?;
+    let mode = ChecksumMode::from_number(config.checksum_mode);
+    let identifier = Identifier::from_bits(address.low);
+    let ila = IlaAddr { locator: Locator::from_bits(address.high), identifier };
+    let sir = to_sir(mode, ila, config.domain(known.domain).sir_prefix(), known.to_sir());
+    Some((known, sir))
 }
 
 #[inline(always)]
