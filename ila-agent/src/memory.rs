@@ -1,6 +1,6 @@
 //! The heap of the agent. To learn of a large mesh takes several times the memory
 //! that knowing it does, and glibc would keep it: a million identifiers on ten
-//! thousand nodes are 126 MB instead of 207.
+//! thousand nodes are 126 MB instead of 207 (measured once, both ways).
 
 #[cfg(target_env = "gnu")]
 use nix::libc;

@@ -46,7 +46,7 @@ fn about<S: Surroundings>(mesh: &Mesh<S>, alarm: Alarm) -> String {
             named(node)
         ),
         Alarm::Lost(subject) => format!(
-            "{} has a container here, and another node holds it with a better right: \
+            "{} has a container here, and another node is taken to hold it: \
              ila-ctl mapping why {}",
             address(subject),
             Identifier::from_bits(subject.identifier)
